@@ -1,0 +1,1 @@
+//! The policy and signature of a POST form.

@@ -1,0 +1,1 @@
+//! One connection: reads heads, frames bodies, writes responses.

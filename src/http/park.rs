@@ -1,0 +1,1 @@
+//! Idle connections, watched by one thread.

@@ -1,0 +1,103 @@
+//! Every bound of the server in one place, each with its unit and its reason.
+//!
+//! A limit that an operator may change is a setting in `config`; what stands here is fixed.
+
+use std::time::Duration;
+
+// ---- connections and requests ------------------------------------------------------------
+
+/// Threads that serve connections, unless `JOG_THREADS` says otherwise. Sized for slow clients:
+/// 200 uploads that trickle must leave threads for everybody else.
+pub const DEFAULT_THREADS: usize = 256;
+/// Connections that wait for a free thread; one more is answered 503 SlowDown.
+pub const QUEUED_CONNECTIONS: usize = 512;
+/// Open connections, busy and idle together; one more is answered 503 SlowDown.
+pub const MAX_CONNECTIONS: usize = 4096;
+/// Stack of a serving thread, in bytes. No function on it recurses on input.
+pub const THREAD_STACK_BYTES: usize = 512 * 1024;
+/// Length of the queue of connections that the kernel has accepted for us.
+pub const LISTEN_BACKLOG: i32 = 1024;
+/// Request line and headers together, in bytes (431 beyond it).
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Header lines of one request (431 beyond it).
+pub const MAX_HEADERS: usize = 200;
+/// From the first byte of a request to the end of its head.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may stay open without a request.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a thread waits on its connection for the next request before the connection is
+/// parked with the others that are idle. A busy client never pays for parking.
+pub const LINGER: Duration = Duration::from_millis(20);
+/// A client that sends or takes no byte for this long has gone.
+pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(60);
+/// Unread body that is read and dropped to keep a connection usable; beyond it we close.
+pub const DRAIN_BYTES: u64 = 256 * 1024;
+/// Time spent on dropping an unread body.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
+/// Size line and extensions of one HTTP chunk, in bytes.
+pub const MAX_CHUNK_LINE_BYTES: usize = 1024;
+/// Pause of the accept loop after a failed accept (EMFILE and its like).
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Requests in flight get this long to end after SIGTERM, unless `JOG_SHUTDOWN_TIMEOUT` says
+/// otherwise.
+pub const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(30);
+
+// ---- bodies ------------------------------------------------------------------------------
+
+/// Buffer between socket and file, in bytes.
+pub const IO_BUFFER_BYTES: usize = 256 * 1024;
+/// Request documents (XML, JSON), in bytes.
+pub const MAX_DOCUMENT_BYTES: u64 = 2 * 1024 * 1024;
+/// Elements inside one another in a request document.
+pub const MAX_XML_DEPTH: usize = 32;
+/// Body of PutObject, UploadPart and the file of a POST form, in bytes (EntityTooLarge).
+pub const MAX_PUT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+/// Fields of a POST form before its file, all together, in bytes.
+pub const MAX_FORM_BYTES: usize = 64 * 1024;
+/// Fields of a POST form.
+pub const MAX_FORM_FIELDS: usize = 200;
+/// One signed chunk of a streaming upload is verified before any of its bytes count as read, so
+/// this many bytes may have to be read past a wrong signature; they reach no object.
+pub const MAX_SIGNED_CHUNK_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+/// Trailers after a chunked upload, in bytes.
+pub const MAX_TRAILER_BYTES: usize = 16 * 1024;
+
+// ---- S3 ----------------------------------------------------------------------------------
+
+/// Object key, in bytes of UTF-8.
+pub const MAX_KEY_BYTES: usize = 1024;
+/// Names and values of `x-amz-meta-*` together, in bytes.
+pub const MAX_METADATA_BYTES: usize = 2048;
+/// Keys, versions, uploads or parts on one page of a listing.
+pub const MAX_LIST_KEYS: usize = 1000;
+/// Keys of one DeleteObjects.
+pub const MAX_DELETE_KEYS: usize = 1000;
+/// Buckets on one page of ListBuckets.
+pub const MAX_LIST_BUCKETS: usize = 10_000;
+/// Highest part number.
+pub const MAX_PARTS: u32 = 10_000;
+/// Every part but the last has at least this size, in bytes (EntityTooSmall).
+pub const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
+/// Largest object, in bytes.
+pub const MAX_OBJECT_BYTES: u64 = 50 * 1024 * 1024 * 1024 * 1024;
+/// How far a request's date may lie from ours (RequestTimeTooSkewed).
+pub const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
+/// Longest life of a presigned URL, in seconds.
+pub const MAX_PRESIGNED_SECONDS: u64 = 7 * 24 * 3600;
+
+// ---- store -------------------------------------------------------------------------------
+
+/// Connections that read metadata at the same time.
+pub const READ_CONNECTIONS: usize = 16;
+/// Page cache of one connection to metadata.db, in KiB.
+pub const SQLITE_CACHE_KIB: i64 = 1024;
+/// metadata.db mapped for reading, in bytes of address space (not of memory).
+pub const SQLITE_MMAP_BYTES: i64 = 1 << 30;
+/// How long SQLite waits for a lock of another process (Litestream), in milliseconds.
+pub const SQLITE_BUSY_MS: u64 = 10_000;
+/// Jobs in one transaction of the writer.
+pub const MAX_GROUP_COMMIT: usize = 256;
+/// Frames in the WAL that start a checkpoint.
+pub const CHECKPOINT_FRAMES: u64 = 2000;
+/// Blob numbers reserved with one commit.
+pub const BLOB_RESERVE: u64 = 8192;

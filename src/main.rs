@@ -1,0 +1,2 @@
+//! JOG, see the library crate.
+fn main() {}

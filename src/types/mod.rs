@@ -1,0 +1,17 @@
+//! Values that cannot be wrong: each is parsed once at the edge and never checked again below.
+//! No I/O, no knowledge of HTTP or SQL.
+
+mod bucket_name;
+mod checksum;
+mod etag;
+mod key;
+mod precondition;
+mod range;
+pub mod time;
+
+pub use bucket_name::BucketName;
+pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumHasher, ChecksumType};
+pub use etag::{ETag, ETagList};
+pub use key::{KeyError, ObjectKey};
+pub use precondition::{Current, Precondition, Violation};
+pub use range::{ByteRange, Span};
