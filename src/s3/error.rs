@@ -1,0 +1,246 @@
+//! S3's errors: one table of wire code, HTTP status and default message.
+
+use crate::auth::{AuthError, PayloadError};
+use crate::http::{Payload, Response};
+use crate::store::{Refused, StoreError};
+use crate::types::Violation;
+use crate::xml::Writer;
+use std::borrow::Cow;
+
+macro_rules! codes {
+    ($($name:ident $status:literal $message:literal)*) => {
+        /// The codes that JOG answers with.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[allow(missing_docs)]
+        pub enum Code { $($name,)* }
+
+        impl Code {
+            /// The code as it stands in the answer.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// The HTTP status.
+            pub fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// The message, unless a better one is at hand.
+            pub fn message(self) -> &'static str {
+                match self { $(Self::$name => $message,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    AccessDenied 403 "Access Denied"
+    AuthorizationHeaderMalformed 400 "The authorization header that you provided is not valid."
+    AuthorizationQueryParametersError 400 "The authorization query parameters that you provided are not valid."
+    BadDigest 400 "The Content-MD5 or checksum value that you specified did not match what the server received."
+    BucketAlreadyExists 409 "The requested bucket name is not available. Select a different name and try again."
+    BucketAlreadyOwnedByYou 409 "The bucket that you tried to create already exists, and you own it."
+    BucketNotEmpty 409 "The bucket that you tried to delete is not empty."
+    ConditionalRequestConflict 409 "The conditional request cannot succeed due to a conflicting operation against this resource."
+    EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed object size."
+    EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed object size."
+    IllegalLocationConstraintException 400 "The specified location constraint is not valid."
+    IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length HTTP header."
+    InternalError 500 "We encountered an internal error. Please try again."
+    InvalidAccessKeyId 403 "The access key ID that you provided does not exist in our records."
+    InvalidArgument 400 "Invalid Argument"
+    InvalidBucketName 400 "The specified bucket is not valid."
+    InvalidDigest 400 "The Content-MD5 or checksum value that you specified is not valid."
+    InvalidEncryptionAlgorithmError 400 "The encryption request that you specified is not valid."
+    InvalidLocationConstraint 400 "The specified location (Region) constraint is not valid."
+    InvalidPart 400 "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified entity tag might not have matched the part's entity tag."
+    InvalidPartNumber 416 "The requested partnumber is not satisfiable."
+    InvalidPartOrder 400 "The list of parts was not in ascending order. The parts list must be specified in order by part number."
+    InvalidPolicyDocument 400 "The content of the form does not meet the conditions specified in the policy document."
+    InvalidRange 416 "The requested range is not satisfiable"
+    InvalidRequest 400 "Invalid Request"
+    InvalidStorageClass 400 "The storage class that you specified is not valid."
+    InvalidToken 400 "The provided token is malformed or otherwise not valid."
+    InvalidURI 400 "The specified URI couldn't be parsed."
+    KeyTooLongError 400 "Your key is too long."
+    MalformedPOSTRequest 400 "The body of your POST request is not well-formed multipart/form-data."
+    MalformedTrailerError 400 "The request contained trailing data that was not well-formed or did not conform to our published schema."
+    MalformedXML 400 "The XML that you provided was not well formed or did not validate against our published schema."
+    MaxMessageLengthExceeded 400 "Your request was too large."
+    MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size."
+    MethodNotAllowed 405 "The specified method is not allowed against this resource."
+    MissingContentLength 411 "You must provide the Content-Length HTTP header."
+    NoSuchBucket 404 "The specified bucket does not exist."
+    NoSuchKey 404 "The specified key does not exist."
+    NoSuchUpload 404 "The specified multipart upload does not exist. The upload ID might be invalid, or the multipart upload might have been aborted or completed."
+    NoSuchVersion 404 "The version ID specified in the request does not match an existing version."
+    NotImplemented 501 "A header or query parameter that you provided implies functionality that is not implemented."
+    PreconditionFailed 412 "At least one of the preconditions that you specified did not hold."
+    RequestHeaderSectionTooLarge 431 "Your request header section exceeds the maximum allowed size."
+    RequestTimeTooSkewed 403 "The difference between the request time and the server's time is too large."
+    RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period."
+    SignatureDoesNotMatch 403 "The request signature that the server calculated does not match the signature that you provided. Check your secret access key and signing method."
+    SlowDown 503 "Please reduce your request rate."
+    StorageFull 507 "The server's disk is full. Delete objects or add space, then try again."
+    UnexpectedContent 400 "This request contains unsupported content."
+    XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed."
+}
+
+/// An error on its way to the client.
+#[derive(Debug)]
+pub struct S3Error {
+    /// The code.
+    pub code: Code,
+    /// Overrides the code's message.
+    pub message: Option<Cow<'static, str>>,
+    /// Further elements of the answer.
+    pub extra: Vec<(&'static str, String)>,
+    /// Further header fields of the answer.
+    pub headers: Vec<(&'static str, String)>,
+    /// What happened inside: for the log, never for the client.
+    pub source: Option<String>,
+    /// The connection cannot be used any more.
+    pub close: bool,
+}
+
+impl From<Code> for S3Error {
+    fn from(code: Code) -> Self {
+        Self {
+            code,
+            message: None,
+            extra: Vec::new(),
+            headers: Vec::new(),
+            source: None,
+            close: false,
+        }
+    }
+}
+
+impl Code {
+    /// The error of this code with a message of its own.
+    pub fn with(self, message: impl Into<Cow<'static, str>>) -> S3Error {
+        S3Error { message: Some(message.into()), ..self.into() }
+    }
+}
+
+impl S3Error {
+    /// Adds an element to the answer.
+    #[must_use]
+    pub fn element(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.extra.push((name, value.into()));
+        self
+    }
+
+    /// InvalidArgument about one argument.
+    pub fn argument(name: &str, value: &str, message: impl Into<Cow<'static, str>>) -> Self {
+        Code::InvalidArgument
+            .with(message)
+            .element("ArgumentName", name)
+            .element("ArgumentValue", value)
+    }
+
+    /// The answer, as XML. `resource`: the path of the request.
+    pub fn response(&self, resource: &str, request_id: &str, host_id: &str) -> Response {
+        let mut xml = Writer::document();
+        xml.open("Error");
+        xml.text("Code", self.code.name());
+        xml.text("Message", self.message.as_deref().unwrap_or(self.code.message()));
+        for (name, value) in &self.extra {
+            xml.text(name, value);
+        }
+        xml.text("Resource", resource);
+        xml.text("RequestId", request_id);
+        xml.text("HostId", host_id);
+        xml.close("Error");
+        let mut response = Response::new(self.code.status())
+            .header("content-type", "application/xml")
+            .payload(Payload::Bytes(xml.finish()));
+        for (name, value) in &self.headers {
+            response = response.header(*name, value.clone());
+        }
+        response.close = self.close;
+        response
+    }
+}
+
+impl From<StoreError> for S3Error {
+    fn from(error: StoreError) -> Self {
+        let code = match error {
+            StoreError::Full => Code::StorageFull,
+            StoreError::Busy => Code::SlowDown,
+            StoreError::Io { .. } | StoreError::Sqlite(_) | StoreError::Corrupt(_) => {
+                Code::InternalError
+            }
+        };
+        Self { source: Some(error.to_string()), ..code.into() }
+    }
+}
+
+impl From<Refused> for S3Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NoSuchBucket => Code::NoSuchBucket.into(),
+            Refused::BucketNotEmpty => Code::BucketNotEmpty.into(),
+            Refused::NoSuchUpload => Code::NoSuchUpload.into(),
+            Refused::PartsChanged => Code::ConditionalRequestConflict.into(),
+            Refused::Precondition(Violation::Missing) => Code::NoSuchKey.into(),
+            Refused::Precondition(Violation::Failed) => Code::PreconditionFailed.into(),
+        }
+    }
+}
+
+impl From<PayloadError> for S3Error {
+    fn from(error: PayloadError) -> Self {
+        match error {
+            PayloadError::Io(error) => {
+                let code = match error.kind() {
+                    std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => {
+                        Code::RequestTimeout
+                    }
+                    _ => Code::IncompleteBody,
+                };
+                Self { source: Some(error.to_string()), close: true, ..code.into() }
+            }
+            PayloadError::Sha256Mismatch => Code::XAmzContentSHA256Mismatch.into(),
+            PayloadError::ChunkSignature => Code::SignatureDoesNotMatch.into(),
+            PayloadError::Malformed(text) => Code::IncompleteBody.with(text),
+            PayloadError::Trailer(text) => Code::MalformedTrailerError.with(text),
+            PayloadError::TooLong => Code::EntityTooLarge.into(),
+        }
+    }
+}
+
+impl From<AuthError> for S3Error {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::AccessDenied(text) => Code::AccessDenied.with(text),
+            AuthError::HeaderMalformed(text, region) => {
+                let error = Code::AuthorizationHeaderMalformed.with(text);
+                match region {
+                    Some(region) => error.element("Region", region),
+                    None => error,
+                }
+            }
+            AuthError::QueryMalformed(text) => Code::AuthorizationQueryParametersError.with(text),
+            AuthError::InvalidAccessKeyId(id) => {
+                S3Error::from(Code::InvalidAccessKeyId).element("AWSAccessKeyId", id)
+            }
+            AuthError::SignatureDoesNotMatch {
+                access_key_id,
+                string_to_sign,
+                signature,
+                canonical_request,
+            } => S3Error::from(Code::SignatureDoesNotMatch)
+                .element("AWSAccessKeyId", access_key_id)
+                .element("StringToSign", string_to_sign)
+                .element("SignatureProvided", signature)
+                .element("CanonicalRequest", canonical_request),
+            AuthError::TimeTooSkewed(time) => {
+                S3Error::from(Code::RequestTimeTooSkewed).element("RequestTime", time)
+            }
+            AuthError::InvalidRequest(text) => Code::InvalidRequest.with(text),
+            AuthError::InvalidArgument(text) => Code::InvalidArgument.with(text),
+            AuthError::NotImplemented(text) => Code::NotImplemented.with(text),
+        }
+    }
+}

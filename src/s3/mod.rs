@@ -1,0 +1,324 @@
+//! S3: from a request to an operation, and from its result to the answer.
+
+mod bucket;
+mod copy;
+mod delete;
+mod error;
+mod form;
+mod list;
+mod multipart;
+mod object;
+mod receive;
+pub mod table;
+pub mod uri;
+
+pub use error::{Code, S3Error};
+
+use crate::access::{self, Ask, Authorized};
+use crate::auth::{self, AuthConfig, Identity, Keys, PayloadReader};
+use crate::http::{Body, Handler, Headers, Method, Payload, Request, Response};
+use crate::limits::MAX_DOCUMENT_BYTES;
+use crate::store::{self, SharedStore};
+use crate::types::{BucketName, KeyError, ObjectKey, time};
+use table::{Operation, Target};
+use uri::Query;
+
+/// What every operation can reach.
+pub struct App {
+    /// The store.
+    pub store: SharedStore,
+    /// The secrets of access keys.
+    pub keys: Box<dyn Keys>,
+    /// How to authenticate.
+    pub auth: AuthConfig,
+    /// `JOG_REGION`: what GetBucketLocation says of buckets that were made without one.
+    pub region: String,
+    /// `JOG_DOMAIN`: requests to `bucket.domain` are virtual-host style.
+    pub domains: Vec<String>,
+    /// HostId of every answer.
+    pub host_id: String,
+}
+
+/// One request on its way through an operation.
+pub struct Call<'a, 'b> {
+    /// The application.
+    pub app: &'a App,
+    /// The head of the request.
+    pub request: &'a Request,
+    /// Its query.
+    pub query: &'a Query,
+    /// Who sent it.
+    pub identity: Identity,
+    /// Proof that it may do what its row says; a POST form brings its own.
+    authorized: Option<Authorized>,
+    /// The body's reader, until somebody takes it.
+    pub payload: Option<PayloadReader<'a, 'b>>,
+    bucket: Option<&'a BucketName>,
+    key: Option<&'a ObjectKey>,
+}
+
+impl Call<'_, '_> {
+    /// A header field of the request; `name` in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.request.headers.get(name)
+    }
+
+    /// All header fields.
+    pub fn headers(&self) -> &Headers {
+        &self.request.headers
+    }
+
+    /// A query parameter.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.query.get(name)
+    }
+
+    /// The name of the bucket in the request.
+    pub fn bucket_name(&self) -> Result<&BucketName, S3Error> {
+        self.bucket.ok_or_else(|| Code::InvalidBucketName.into())
+    }
+
+    /// The key in the request.
+    pub fn key(&self) -> Result<&ObjectKey, S3Error> {
+        self.key.ok_or_else(|| Code::MethodNotAllowed.into())
+    }
+
+    /// The bucket of the request, or NoSuchBucket.
+    pub fn bucket(&self) -> Result<store::Bucket, S3Error> {
+        let name = self.bucket_name()?;
+        let bucket = self.app.store.bucket(name)?;
+        bucket.ok_or_else(|| S3Error::from(Code::NoSuchBucket).element("BucketName", name.as_str()))
+    }
+
+    /// Decides on a further action, such as reading the source of a copy.
+    pub fn authorize(
+        &self,
+        action: &str,
+        bucket: &BucketName,
+        key: Option<&ObjectKey>,
+    ) -> Result<Authorized, S3Error> {
+        let ask = Ask { action, bucket: Some(bucket), key };
+        access::authorize(&self.identity, &ask).map_err(|_| Code::AccessDenied.into())
+    }
+
+    /// The user who becomes the owner of what the request makes.
+    pub fn owner(&self) -> Result<access::Owner, S3Error> {
+        self.authorized.as_ref().map(Authorized::owner).ok_or_else(|| Code::AccessDenied.into())
+    }
+
+    /// For a POST form, whose signature is in its body: sets who sent it, and decides.
+    pub fn authorize_form(&mut self, identity: Identity, key: &ObjectKey) -> Result<(), S3Error> {
+        self.identity = identity;
+        let bucket = self.bucket_name()?.clone();
+        self.authorized = Some(self.authorize("s3:PutObject", &bucket, Some(key))?);
+        Ok(())
+    }
+
+    /// Reads the body of an operation whose row says [`table::Body::Document`]: at most
+    /// [`MAX_DOCUMENT_BYTES`], verified against every checksum that the client sent with it.
+    pub fn document(&mut self) -> Result<Vec<u8>, S3Error> {
+        let Some(mut payload) = self.payload.take() else { return Ok(Vec::new()) };
+        let mut document = Vec::new();
+        let mut chunk = [0u8; 8192];
+        loop {
+            let n = payload.read(&mut chunk)?;
+            if n == 0 {
+                break;
+            }
+            if (document.len() + n) as u64 > MAX_DOCUMENT_BYTES {
+                return Err(Code::MaxMessageLengthExceeded.into());
+            }
+            document.extend_from_slice(&chunk[..n]);
+        }
+        let trailers = payload.finish()?;
+        receive::verify_document(&self.request.headers, &trailers, &document)?;
+        Ok(document)
+    }
+}
+
+/// A request that has been taken apart: what it is addressed to.
+struct Address {
+    bucket: Option<BucketName>,
+    key: Option<ObjectKey>,
+    target: Target,
+}
+
+impl App {
+    /// The bucket of a virtual-host style request: what stands before one of our domains.
+    fn host_bucket<'r>(&self, request: &'r Request) -> Option<&'r str> {
+        if self.domains.is_empty() {
+            return None;
+        }
+        let forwarded = self.auth.trust_forwarded.then(|| request.headers.get("x-forwarded-host"));
+        let host = forwarded.flatten().or_else(|| request.headers.get("host"))?;
+        let host = host.rsplit_once(':').map_or(host, |(name, port)| {
+            if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host }
+        });
+        self.domains.iter().find_map(|domain| {
+            let bucket = host.len().checked_sub(domain.len() + 1)?;
+            let (bucket, rest) = (host.get(..bucket)?, host.get(bucket..)?);
+            let ours = rest.starts_with('.') && rest[1..].eq_ignore_ascii_case(domain);
+            (ours && !bucket.is_empty()).then_some(bucket)
+        })
+    }
+
+    fn address(&self, request: &Request) -> Result<Address, S3Error> {
+        let path = request.path.strip_prefix('/').unwrap_or(&request.path);
+        let (bucket, key) = match self.host_bucket(request) {
+            Some(bucket) => (bucket, path),
+            None => path.split_once('/').unwrap_or((path, "")),
+        };
+        if bucket.is_empty() {
+            return Ok(Address { bucket: None, key: None, target: Target::Service });
+        }
+        let name = uri::decode(bucket, false).ok_or(Code::InvalidURI)?;
+        let name = BucketName::parse(&name)
+            .ok_or_else(|| S3Error::from(Code::InvalidBucketName).element("BucketName", name))?;
+        let key = uri::decode(key, false).ok_or(Code::InvalidURI)?;
+        match ObjectKey::parse(key) {
+            Ok(key) => Ok(Address { bucket: Some(name), key: Some(key), target: Target::Object }),
+            Err(KeyError::Empty) => {
+                Ok(Address { bucket: Some(name), key: None, target: Target::Bucket })
+            }
+            Err(KeyError::TooLong) => Err(Code::KeyTooLongError.into()),
+        }
+    }
+
+    /// Runs a request; on the way `label` learns what it was, for the log.
+    fn run(
+        &self,
+        request: &Request,
+        body: &mut Body<'_>,
+        label: &mut Label,
+    ) -> Result<Response, S3Error> {
+        let query = Query::parse(&request.query).ok_or(Code::InvalidURI)?;
+        let address = self.address(request)?;
+        label.bucket = address.bucket.as_ref().map(ToString::to_string);
+        label.key = address.key.as_ref().map(ToString::to_string);
+        let row = table::route(request, address.target, &query).ok_or(Code::MethodNotAllowed)?;
+        label.operation = row.name;
+        let now = time::now_ms() / 1000;
+        let proven = auth::authenticate(request, &*self.keys, &self.auth, now)?;
+        if let Identity::Key { access_key_id } = &proven.identity {
+            label.requester = Some(access_key_id.clone());
+        }
+        let authorized = self.may(&proven.identity, row, &address)?;
+        let payload = match row.body {
+            table::Body::None => None,
+            table::Body::Document | table::Body::Stream => {
+                Some(auth::payload(request, body, proven.payload)?)
+            }
+        };
+        let mut call = Call {
+            app: self,
+            request,
+            query: &query,
+            identity: proven.identity,
+            authorized,
+            payload,
+            bucket: address.bucket.as_ref(),
+            key: address.key.as_ref(),
+        };
+        (row.run)(&mut call)
+    }
+
+    /// The access decision of a row; `None` only for a POST form without other credentials, which
+    /// is decided when its fields have been read.
+    fn may(
+        &self,
+        identity: &Identity,
+        row: &Operation,
+        address: &Address,
+    ) -> Result<Option<Authorized>, S3Error> {
+        if row.name == "PostObject" && *identity == Identity::Anonymous {
+            return Ok(None);
+        }
+        let bucket = address.bucket.as_ref();
+        let ask = Ask { action: row.action, bucket, key: address.key.as_ref() };
+        match access::authorize(identity, &ask) {
+            Ok(authorized) => Ok(Some(authorized)),
+            Err(access::Denied) => match bucket {
+                Some(name) if self.store.bucket(name)?.is_none() => {
+                    Err(S3Error::from(Code::NoSuchBucket).element("BucketName", name.as_str()))
+                }
+                _ => Err(Code::AccessDenied.into()),
+            },
+        }
+    }
+}
+
+/// What the access log says of a request.
+#[derive(Default)]
+struct Label {
+    operation: &'static str,
+    bucket: Option<String>,
+    key: Option<String>,
+    requester: Option<String>,
+}
+
+impl Handler for App {
+    fn handle(&self, request: &Request, body: &mut Body<'_>) -> Response {
+        let mut label = Label::default();
+        let result = self.run(request, body, &mut label);
+        let (response, code) = match result {
+            Ok(response) => (response, None),
+            Err(error) => {
+                if let Some(source) = &error.source {
+                    log::warn!("{} {}: {}", request.id, error.code.name(), source);
+                }
+                let path = request.path.as_str();
+                (error.response(path, &request.id, &self.host_id), Some(error.code))
+            }
+        };
+        access_log(request, &label, &response, code);
+        response
+            .header("x-amz-request-id", request.id.as_str())
+            .header("x-amz-id-2", self.host_id.as_str())
+            .header("server", "JOG")
+    }
+
+    fn refuse(&self, status: u16, reason: &str) -> Response {
+        let code = match status {
+            408 => Code::RequestTimeout,
+            431 => Code::RequestHeaderSectionTooLarge,
+            500 => Code::InternalError,
+            503 => Code::SlowDown,
+            _ => Code::InvalidRequest,
+        };
+        let mut response = code.with(reason.to_owned()).response("", "", &self.host_id);
+        response.status = status;
+        response
+    }
+}
+
+/// One line a request: method, operation, bucket, key, status, error code, bytes, microseconds,
+/// requester, request id. Fields are separated by spaces; `-` stands for nothing, and names are
+/// percent-encoded so that a line is always a line.
+fn access_log(request: &Request, label: &Label, response: &Response, code: Option<Code>) {
+    if !log::log_enabled!(log::Level::Info) {
+        return;
+    }
+    let or_dash = |text: &Option<String>| {
+        text.as_ref().map_or_else(|| "-".to_owned(), |t| uri::encode(t, true))
+    };
+    log::info!(
+        "{} {} {} {} {} {} {} {} {} {}",
+        request.method.as_str(),
+        if label.operation.is_empty() { "-" } else { label.operation },
+        or_dash(&label.bucket),
+        or_dash(&label.key),
+        response.status,
+        code.map_or("-", Code::name),
+        if request.method == Method::Head { 0 } else { response.length() },
+        request.received.elapsed().as_micros(),
+        or_dash(&label.requester),
+        request.id,
+    );
+}
+
+/// An answer with a document.
+pub(crate) fn document(status: u16, xml: crate::xml::Writer) -> Response {
+    Response::new(status)
+        .header("content-type", "application/xml")
+        .payload(Payload::Bytes(xml.finish()))
+}

@@ -1,0 +1,63 @@
+//! What can go wrong in the store. Absence is not an error; it is an `Option`.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A failure of the store, with what the log needs to know and no client may see.
+#[derive(Debug)]
+pub enum StoreError {
+    /// A file-system call failed.
+    Io {
+        /// What was tried, such as "open".
+        op: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// How it failed.
+        source: io::Error,
+    },
+    /// SQLite failed.
+    Sqlite(rusqlite::Error),
+    /// Stored bytes are not what was stored; the text says which.
+    Corrupt(String),
+    /// metadata.db stayed locked by another process beyond the busy timeout.
+    Busy,
+    /// The disk is full, or free space is under the floor.
+    Full,
+}
+
+impl StoreError {
+    /// Wraps an I/O error; a full disk or an exhausted quota becomes [`StoreError::Full`].
+    pub fn io(op: &'static str, path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Io { op, path: path.to_owned(), source },
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+                Self::Busy
+            }
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { op, path, source } => write!(f, "{op} {}: {source}", path.display()),
+            Self::Sqlite(error) => write!(f, "metadata.db: {error}"),
+            Self::Corrupt(what) => write!(f, "corrupt: {what}"),
+            Self::Busy => f.write_str("metadata.db stayed locked by another process"),
+            Self::Full => f.write_str("the disk is full"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
