@@ -3,7 +3,10 @@
 
 pub mod access;
 pub mod auth;
+pub mod cli;
+pub mod config;
 pub mod http;
+pub mod jobs;
 pub mod limits;
 pub mod s3;
 pub mod store;

@@ -9,6 +9,9 @@ mod presigned;
 mod sigv4;
 
 use crate::http::{Body, Request};
+use canonical::CONTENT_SHA256;
+use presigned::{Parameters, Query};
+use sigv4::{Authorization, Claim, Credential, Place};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -114,19 +117,178 @@ pub enum AuthError {
     InvalidRequest(String),
     /// MissingSecurityHeader or InvalidArgument (400).
     InvalidArgument(String),
+    /// InvalidToken (400): a session token, which nobody here issues.
+    InvalidToken(String),
     /// NotImplemented (501), such as SigV4A.
     NotImplemented(String),
 }
 
 /// Finds out who sent a request. `now` in seconds since 1970.
+///
+/// The order of the checks is S3's: form, region and service, access key, time, signature. A POST
+/// form is anonymous here, see [`post_form`].
 pub fn authenticate(
     request: &Request,
     keys: &dyn Keys,
     config: &AuthConfig,
     now: i64,
 ) -> Result<Authenticated, AuthError> {
-    let _ = (request, keys, config, now);
-    todo!()
+    let mut headers = request.headers.all("authorization");
+    let (header, another) = (headers.next(), headers.next());
+    let query = match request.query.is_empty() {
+        true => Query::Unsigned,
+        false => Query::parse(&request.query)?,
+    };
+    if another.is_some() || (header.is_some() && !matches!(query, Query::Unsigned)) {
+        return Err(AuthError::InvalidArgument(
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature \
+             query string parameter or the Authorization header should be specified"
+                .to_owned(),
+        ));
+    }
+    match (header, query) {
+        (Some(value), _) => by_header(value, request, keys, config, now),
+        (None, Query::V4(parameters)) => by_query(&parameters, request, keys, config, now),
+        (None, Query::V2) => Err(sigv4::unsupported()),
+        (None, Query::Unsigned) => anonymous(request),
+    }
+}
+
+fn by_header(
+    value: &str,
+    request: &Request,
+    keys: &dyn Keys,
+    config: &AuthConfig,
+    now: i64,
+) -> Result<Authenticated, AuthError> {
+    let authorization = Authorization::parse(value, request, now)?;
+    let credential = Credential::parse(authorization.credential, config, Place::Header)?;
+    let date = sigv4::signing_time(request)?;
+    credential.check_day(&date, Place::Header)?;
+    let payload_hash = request.headers.get(CONTENT_SHA256).ok_or_else(|| {
+        let text = "Missing required header for this request: x-amz-content-sha256";
+        AuthError::InvalidRequest(text.to_owned())
+    })?;
+    let protection = Protection::parse(payload_hash)?;
+    let signer = credential.signer(keys)?;
+    refuse_token(request.headers.get("x-amz-security-token"))?;
+    sigv4::check_skew(&date, now)?;
+    sigv4::check_signed_headers(request, authorization.signed_headers)?;
+    let signature = authorization.signature;
+    let signed_headers = authorization.signed_headers;
+    let claim = Claim { credential, signed_headers, signature, date: &date, payload_hash };
+    claim.verify(request, &signer, config)?;
+    let payload = match protection {
+        Protection::SignedChunks { trailer } => PayloadKind::SignedChunks(ChunkSigning {
+            key: signer.key,
+            scope: credential.scope.to_owned(),
+            seed: signature.to_ascii_lowercase(),
+            date,
+            trailer,
+        }),
+        other => other.without_signing("this request")?,
+    };
+    let access_key_id = credential.access_key_id.to_owned();
+    Ok(Authenticated { identity: Identity::Key { access_key_id }, payload, presigned: false })
+}
+
+fn by_query(
+    parameters: &Parameters,
+    request: &Request,
+    keys: &dyn Keys,
+    config: &AuthConfig,
+    now: i64,
+) -> Result<Authenticated, AuthError> {
+    parameters.check()?;
+    let credential = Credential::parse(&parameters.credential, config, Place::Query)?;
+    let date = parameters.date.as_str();
+    credential.check_day(date, Place::Query)?;
+    // Whatever decides how the body is read is also what the signature is checked with.
+    let in_query = parameters.content_sha256.as_deref();
+    let in_header = || request.headers.get(CONTENT_SHA256);
+    let payload_hash = in_query.or_else(in_header).unwrap_or(UNSIGNED_PAYLOAD);
+    let payload = Protection::parse(payload_hash)?.without_signing("a presigned request")?;
+    let signer = credential.signer(keys)?;
+    refuse_token(parameters.security_token.as_deref())?;
+    refuse_token(request.headers.get("x-amz-security-token"))?;
+    parameters.check_time(now)?;
+    let signed_headers = parameters.signed_headers.as_str();
+    sigv4::check_signed_headers(request, signed_headers)?;
+    let signature = parameters.signature.as_str();
+    let claim = Claim { credential, signed_headers, signature, date, payload_hash };
+    claim.verify(request, &signer, config)?;
+    let access_key_id = credential.access_key_id.to_owned();
+    Ok(Authenticated { identity: Identity::Key { access_key_id }, payload, presigned: true })
+}
+
+fn anonymous(request: &Request) -> Result<Authenticated, AuthError> {
+    let payload = match request.headers.get(CONTENT_SHA256) {
+        Some(value) => Protection::parse(value)?.without_signing("an anonymous request")?,
+        None => PayloadKind::Unsigned,
+    };
+    Ok(Authenticated { identity: Identity::Anonymous, payload, presigned: false })
+}
+
+/// Temporary credentials come from a token service, and there is none here.
+fn refuse_token(token: Option<&str>) -> Result<(), AuthError> {
+    match token {
+        None | Some("") => Ok(()),
+        Some(_) => Err(AuthError::InvalidToken(
+            "The provided token is malformed or otherwise invalid.".to_owned(),
+        )),
+    }
+}
+
+const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
+
+/// What `x-amz-content-sha256` may say.
+enum Protection {
+    Sha256([u8; 32]),
+    Unsigned,
+    UnsignedChunks,
+    SignedChunks { trailer: bool },
+}
+
+impl Protection {
+    fn parse(value: &str) -> Result<Self, AuthError> {
+        match value {
+            UNSIGNED_PAYLOAD => Ok(Self::Unsigned),
+            "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Ok(Self::UnsignedChunks),
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => Ok(Self::SignedChunks { trailer: false }),
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => {
+                Ok(Self::SignedChunks { trailer: true })
+            }
+            "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD"
+            | "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER" => {
+                Err(AuthError::NotImplemented("AWS4-ECDSA-P256-SHA256 (SigV4A)".to_owned()))
+            }
+            hash => {
+                let mut sha256 = [0; 32];
+                hex::decode_to_slice(hash, &mut sha256).map_err(|_| {
+                    AuthError::InvalidArgument(
+                        "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, \
+                         STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, \
+                         STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value."
+                            .to_owned(),
+                    )
+                })?;
+                Ok(Self::Sha256(sha256))
+            }
+        }
+    }
+
+    /// Signed chunks go on from the signature of a header; without one there is nothing to go on
+    /// from.
+    fn without_signing(self, of: &str) -> Result<PayloadKind, AuthError> {
+        match self {
+            Self::Sha256(sha256) => Ok(PayloadKind::Sha256(sha256)),
+            Self::Unsigned => Ok(PayloadKind::Unsigned),
+            Self::UnsignedChunks => Ok(PayloadKind::UnsignedChunks),
+            Self::SignedChunks { .. } => Err(AuthError::InvalidArgument(format!(
+                "x-amz-content-sha256 of {of} cannot announce signed chunks."
+            ))),
+        }
+    }
 }
 
 /// What went wrong while a body was read.
@@ -149,12 +311,19 @@ pub enum PayloadError {
 /// Trailers after a body, names in lower case.
 pub type Trailers = BTreeMap<String, String>;
 
-/// The reader for a request's body.
+/// The reader for a request's body. InvalidRequest if the head does not fit the kind: no
+/// x-amz-decoded-content-length with chunks, or announced trailers that cannot come.
 pub fn payload<'a, 'b>(
     request: &Request,
     body: &'a mut Body<'b>,
     kind: PayloadKind,
 ) -> Result<PayloadReader<'a, 'b>, AuthError> {
-    let _ = (request, body, kind);
-    todo!()
+    PayloadReader::new(request, body, kind)
 }
+
+#[cfg(test)]
+mod chunked_tests;
+#[cfg(test)]
+mod form_tests;
+#[cfg(test)]
+mod tests;

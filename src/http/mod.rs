@@ -4,16 +4,21 @@
 //! Everybody else sees [`Request`], [`Body`] and [`Response`], and implements [`Handler`].
 
 mod body;
+mod chunked;
 mod conn;
+mod head;
+mod listen;
 mod park;
 mod request;
 mod response;
 mod server;
+mod wire;
+mod writer;
 
 pub use body::Body;
 pub use request::{Headers, Method, Request};
 pub use response::{Content, Payload, Response};
-pub use server::{Server, ServerConfig, ServerStats};
+pub use server::{Bounds, Server, ServerConfig, ServerStats};
 
 /// What answers requests. Called on one of the pool's threads; a panic inside answers 500 and
 /// closes that connection only.

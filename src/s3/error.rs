@@ -168,9 +168,10 @@ impl From<StoreError> for S3Error {
         let code = match error {
             StoreError::Full => Code::StorageFull,
             StoreError::Busy => Code::SlowDown,
-            StoreError::Io { .. } | StoreError::Sqlite(_) | StoreError::Corrupt(_) => {
-                Code::InternalError
-            }
+            StoreError::Io { .. }
+            | StoreError::Sqlite(_)
+            | StoreError::Commit(_)
+            | StoreError::Corrupt(_) => Code::InternalError,
         };
         Self { source: Some(error.to_string()), ..code.into() }
     }
@@ -238,6 +239,7 @@ impl From<AuthError> for S3Error {
             AuthError::TimeTooSkewed(time) => {
                 S3Error::from(Code::RequestTimeTooSkewed).element("RequestTime", time)
             }
+            AuthError::InvalidToken(text) => Code::InvalidToken.with(text),
             AuthError::InvalidRequest(text) => Code::InvalidRequest.with(text),
             AuthError::InvalidArgument(text) => Code::InvalidArgument.with(text),
             AuthError::NotImplemented(text) => Code::NotImplemented.with(text),

@@ -184,6 +184,27 @@ impl App {
         }
     }
 
+    /// JOG's own resources, below a path that no bucket can have.
+    fn operate(&self, request: &Request) -> Option<Response> {
+        let name = request.path.strip_prefix("/_jog/")?;
+        if name != "health" || !matches!(request.method, Method::Get | Method::Head) {
+            return Some(Response::new(404));
+        }
+        let (status, text) = match self.store.ready() {
+            Ok(()) => (200, "{\"live\":true,\"ready\":true}\n".to_owned()),
+            Err(error) => {
+                log::error!("{} not ready: {error}", request.id);
+                let reason = match error {
+                    store::StoreError::Full => "the disk is full",
+                    _ => "metadata.db cannot be written",
+                };
+                (503, format!("{{\"live\":true,\"ready\":false,\"reason\":\"{reason}\"}}\n"))
+            }
+        };
+        let response = Response::new(status).header("content-type", "application/json");
+        Some(response.payload(Payload::Bytes(text.into_bytes())))
+    }
+
     /// Runs a request; on the way `label` learns what it was, for the log.
     fn run(
         &self,
@@ -258,6 +279,9 @@ struct Label {
 
 impl Handler for App {
     fn handle(&self, request: &Request, body: &mut Body<'_>) -> Response {
+        if let Some(response) = self.operate(request) {
+            return response.header("x-amz-request-id", request.id.as_str());
+        }
         let mut label = Label::default();
         let result = self.run(request, body, &mut label);
         let (response, code) = match result {

@@ -1,12 +1,240 @@
-//! Files of bytes.
+//! Files of bytes. Each is written once, under a name that was never used before, and never
+//! changed: readers need no lock.
+//!
+//! A file is written under its final name. Until its row is committed nobody can find it, and if
+//! that never happens it is removed: on the spot when its owner is dropped, after a crash by
+//! [`super::recover`].
 
+use super::db::lock;
+use super::fs::Fs;
+use super::ids::{self, Ids};
 use super::{BlobId, StoreError};
+use crc_fast::{CrcAlgorithm, Digest};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-/// A file being written.
+/// Open folders that are kept for the next fsync.
+const OPEN_FOLDERS: usize = 64;
+
+/// The folder `buckets/` and everything in it.
 #[derive(Debug)]
-pub struct BlobWriter {}
+pub struct Blobs {
+    root: PathBuf,
+    pub fs: Fs,
+    pub ids: Ids,
+    folders: Mutex<HashMap<PathBuf, Arc<File>>>,
+}
 
-/// A file that is written and durable, and not yet named by a row. Dropped, it is unlinked.
+impl Blobs {
+    /// `root`: the folder `buckets/`, which exists.
+    pub fn new(root: PathBuf, fs: Fs, ids: Ids) -> Self {
+        Self { root, fs, ids, folders: Mutex::new(HashMap::new()) }
+    }
+
+    /// The folder of a bucket.
+    pub fn bucket_dir(&self, bucket: &str) -> PathBuf {
+        self.root.join(bucket)
+    }
+
+    /// The file of a blob.
+    pub fn path(&self, bucket: &str, id: BlobId) -> PathBuf {
+        let mut path = self.root.join(bucket);
+        path.push("objects");
+        path.push(ids::folder(id));
+        path.push(ids::file_name(id));
+        path
+    }
+
+    /// Makes `<bucket>/objects` and makes it durable.
+    pub fn make_bucket(&self, bucket: &str) -> Result<(), StoreError> {
+        self.make_dirs(&self.root.join(bucket).join("objects"))
+    }
+
+    /// Makes a folder and those above it up to the root, each durable in the one above.
+    fn make_dirs(&self, dir: &Path) -> Result<(), StoreError> {
+        let Some(parent) = dir.parent().filter(|_| dir != self.root) else { return Ok(()) };
+        if dir.is_dir() {
+            return Ok(());
+        }
+        self.make_dirs(parent)?;
+        self.fs.mkdir(dir)?;
+        let handle = self.fs.open(parent)?;
+        self.fs.sync_dir(parent, &handle)
+    }
+
+    /// Makes the entry of a new file durable.
+    fn sync_folder(&self, path: &Path) -> Result<(), StoreError> {
+        if !self.fs.durable {
+            return Ok(());
+        }
+        let dir = path.parent().unwrap_or(&self.root);
+        let known = lock(&self.folders).get(dir).cloned();
+        let handle = match known {
+            Some(handle) => handle,
+            None => {
+                let handle = Arc::new(self.fs.open(dir)?);
+                let mut folders = lock(&self.folders);
+                if folders.len() >= OPEN_FOLDERS {
+                    folders.clear();
+                }
+                folders.insert(dir.to_owned(), Arc::clone(&handle));
+                handle
+            }
+        };
+        self.fs.sync_dir(dir, &handle)
+    }
+
+    /// Forgets an open folder that is about to be removed.
+    pub fn forget_folder(&self, dir: &Path) {
+        lock(&self.folders).remove(dir);
+    }
+
+    /// Runs `make` on the path of a new blob; makes its folder first if it is not there.
+    fn place<T>(
+        &self,
+        path: &Path,
+        make: impl Fn(&Path) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let missing = |e: &StoreError| matches!(e, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+        // Twice at most: an empty folder may be removed between the two steps, once.
+        for _ in 0..2 {
+            match make(path) {
+                Err(error) if missing(&error) => {
+                    let dir = path.parent().unwrap_or(&self.root);
+                    self.forget_folder(dir);
+                    self.make_dirs(dir)?;
+                }
+                other => return other,
+            }
+        }
+        make(path)
+    }
+
+    fn pending(self: &Arc<Self>, bucket: &str, id: BlobId) -> Pending {
+        Pending { blobs: Arc::clone(self), path: self.path(bucket, id), id, armed: true }
+    }
+
+    /// Starts the file of a new blob.
+    pub fn create(self: &Arc<Self>, bucket: &str, id: BlobId) -> Result<BlobWriter, StoreError> {
+        let pending = self.pending(bucket, id);
+        let file = self.place(&pending.path, |path| self.fs.create(path))?;
+        Ok(BlobWriter { pending, file, len: 0, crc: Digest::new(CrcAlgorithm::Crc64Nvme) })
+    }
+
+    /// A blob with the bytes of another, see [`super::Store::link_blob`]. `None` if it is gone.
+    pub fn link(
+        self: &Arc<Self>,
+        from: &Path,
+        bucket: &str,
+        id: BlobId,
+        crc64: u64,
+    ) -> Result<Option<WrittenBlob>, StoreError> {
+        let pending = self.pending(bucket, id);
+        let size = match std::fs::metadata(from) {
+            Ok(meta) => meta.len(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(StoreError::io("stat", from, e)),
+        };
+        if let Err(error) = self.place(&pending.path, |path| self.fs.link(from, path)) {
+            if !from.exists() {
+                return Ok(None);
+            }
+            if !no_links(&error) {
+                return Err(error);
+            }
+            let mut file = self.place(&pending.path, |path| self.fs.create(path))?;
+            self.fs.copy(from, &mut file)?;
+            self.fs.sync_file(&pending.path, &file)?;
+        }
+        self.sync_folder(&pending.path)?;
+        Ok(Some(WrittenBlob { id, size, crc64, pending }))
+    }
+}
+
+/// Whether a link failed because there are none to be had here: another file system (EXDEV), too
+/// many of the file (EMLINK), or a file system without them (exFAT: EPERM, EOPNOTSUPP).
+fn no_links(error: &StoreError) -> bool {
+    let StoreError::Io { source, .. } = error else { return false };
+    matches!(
+        source.kind(),
+        io::ErrorKind::CrossesDevices
+            | io::ErrorKind::TooManyLinks
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::Unsupported
+    )
+}
+
+/// The name of a file that has no row yet. Dropped, the file is removed.
+#[derive(Debug)]
+struct Pending {
+    blobs: Arc<Blobs>,
+    path: PathBuf,
+    id: BlobId,
+    armed: bool,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        // A file that cannot be removed now is removed by the recovery after the next start.
+        if self.blobs.fs.unlink(&self.path).is_ok() {
+            self.blobs.ids.settle(self.id);
+        }
+    }
+}
+
+/// A file being written. Dropped unfinished, it is removed.
+pub struct BlobWriter {
+    pending: Pending,
+    file: File,
+    len: u64,
+    crc: Digest,
+}
+
+impl BlobWriter {
+    /// Appends bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let Pending { blobs, path, .. } = &self.pending;
+        blobs.fs.write(path, &mut self.file, bytes)?;
+        self.crc.update(bytes);
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes written so far.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether no byte was written so far.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// CRC-64/NVME of the bytes written so far.
+    pub fn crc64(&self) -> u64 {
+        self.crc.finalize()
+    }
+
+    /// Makes the file durable. `None` if no byte was written: an empty object has no file.
+    pub fn finish(self) -> Result<Option<WrittenBlob>, StoreError> {
+        if self.len == 0 {
+            return Ok(None);
+        }
+        let Self { pending, file, len, crc } = self;
+        pending.blobs.fs.sync_file(&pending.path, &file)?;
+        pending.blobs.sync_folder(&pending.path)?;
+        let (id, crc64) = (pending.id, crc.finalize());
+        Ok(Some(WrittenBlob { id, size: len, crc64, pending }))
+    }
+}
+
+/// A file that is written and durable, and not yet named by a row. Dropped, it is removed.
 #[derive(Debug)]
 pub struct WrittenBlob {
     /// Its number.
@@ -15,41 +243,119 @@ pub struct WrittenBlob {
     pub size: u64,
     /// CRC-64/NVME of its bytes.
     pub crc64: u64,
+    pending: Pending,
 }
 
-#[allow(clippy::missing_errors_doc, unused_variables)]
-impl BlobWriter {
-    /// Appends bytes.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        todo!()
+impl WrittenBlob {
+    /// Its row is committed: the file stays.
+    pub(super) fn keep(mut self) {
+        self.pending.armed = false;
+        self.pending.blobs.ids.settle(self.id);
     }
 
-    /// Bytes written so far.
-    pub fn len(&self) -> u64 {
-        todo!()
-    }
-
-    /// Makes the file durable. `None` if no byte was written: an empty object has no file.
-    pub fn finish(self) -> Result<Option<WrittenBlob>, StoreError> {
-        todo!()
+    /// Nobody knows whether its row is committed: the file stays, and its number stays in flight,
+    /// so the recovery after the next start finds out.
+    pub(super) fn leave(mut self) {
+        self.pending.armed = false;
     }
 }
 
-/// Reads an object's bytes. The last bytes of every blob that is read in full are handed out only
+/// A stretch of one file.
+#[derive(Clone, Debug)]
+pub(super) struct Segment {
+    pub path: PathBuf,
+    pub start: u64,
+    pub len: u64,
+    /// The CRC of the stretch, if it is a whole file.
+    pub crc64: Option<u64>,
+}
+
+/// Reads an object's bytes. The last bytes of every file that is read in full are handed out only
 /// after its CRC has been checked, so a damaged object never looks complete.
-#[derive(Debug)]
-pub struct ObjectReader {}
+pub struct ObjectReader {
+    fs: Fs,
+    segments: std::vec::IntoIter<Segment>,
+    current: Option<(File, Segment, Digest)>,
+    left: u64,
+    /// Keeps the collector of garbage away from the parts.
+    _pin: Option<super::garbage::Pin>,
+}
 
-#[allow(clippy::missing_errors_doc, unused_variables, clippy::len_without_is_empty)]
 impl ObjectReader {
+    /// Opens the first file at once; `None` if it is gone.
+    pub(super) fn new(
+        fs: Fs,
+        segments: Vec<Segment>,
+        pin: Option<super::garbage::Pin>,
+    ) -> Result<Option<Self>, StoreError> {
+        let left = segments.iter().map(|s| s.len).sum();
+        let mut reader =
+            Self { fs, segments: segments.into_iter(), current: None, left, _pin: pin };
+        match reader.advance() {
+            Ok(()) => Ok(Some(reader)),
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Bytes that are still to come.
     pub fn len(&self) -> u64 {
-        todo!()
+        self.left
+    }
+
+    /// Whether no byte is to come.
+    pub fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Opens the next file.
+    fn advance(&mut self) -> Result<(), StoreError> {
+        self.current = None;
+        let Some(segment) = self.segments.next() else { return Ok(()) };
+        let mut file = self.fs.open(&segment.path)?;
+        if segment.start > 0 {
+            file.seek(SeekFrom::Start(segment.start))
+                .map_err(|e| StoreError::io("seek", &segment.path, e))?;
+        }
+        self.current = Some((file, segment, Digest::new(CrcAlgorithm::Crc64Nvme)));
+        Ok(())
     }
 
     /// The next bytes; 0 at the end. `buf` should be of [`crate::limits::IO_BUFFER_BYTES`].
     /// [`StoreError::Corrupt`] if they are not what was stored.
     pub fn read(&mut self, buf: &mut [u8]) -> Result<usize, StoreError> {
-        todo!()
+        if self.left == 0 || buf.is_empty() {
+            return Ok(0);
+        }
+        if self.current.as_ref().is_none_or(|(_, segment, _)| segment.len == 0) {
+            self.advance()?;
+        }
+        let Some((file, segment, crc)) = &mut self.current else {
+            return Err(StoreError::Corrupt("an object is shorter than its row says".to_owned()));
+        };
+        let want = usize::try_from(segment.len).unwrap_or(usize::MAX).min(buf.len());
+        let n = loop {
+            match file.read(&mut buf[..want]) {
+                Ok(0) => {
+                    let path = segment.path.display();
+                    return Err(StoreError::Corrupt(format!("{path} is too short")));
+                }
+                Ok(n) => break n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(StoreError::io("read", &segment.path, e)),
+            }
+        };
+        segment.len -= n as u64;
+        self.left -= n as u64;
+        if let Some(expected) = segment.crc64 {
+            crc.update(&buf[..n]);
+            if segment.len == 0 && crc.finalize() != expected {
+                let path = segment.path.display();
+                return Err(StoreError::Corrupt(format!("{path} fails its CRC64NVME")));
+            }
+        }
+        Ok(n)
     }
 }

@@ -20,6 +20,8 @@ pub enum StoreError {
     Sqlite(rusqlite::Error),
     /// Stored bytes are not what was stored; the text says which.
     Corrupt(String),
+    /// The transaction that a write was part of failed; nothing of it was done.
+    Commit(String),
     /// metadata.db stayed locked by another process beyond the busy timeout.
     Busy,
     /// The disk is full, or free space is under the floor.
@@ -27,6 +29,17 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The same failure for one more of the writers that a commit was for.
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Full => Self::Full,
+            Self::Busy => Self::Busy,
+            Self::Corrupt(what) => Self::Corrupt(what.clone()),
+            Self::Commit(what) => Self::Commit(what.clone()),
+            Self::Io { .. } | Self::Sqlite(_) => Self::Commit(self.to_string()),
+        }
+    }
+
     /// Wraps an I/O error; a full disk or an exhausted quota becomes [`StoreError::Full`].
     pub fn io(op: &'static str, path: &Path, source: io::Error) -> Self {
         match source.kind() {
@@ -54,6 +67,7 @@ impl fmt::Display for StoreError {
             Self::Io { op, path, source } => write!(f, "{op} {}: {source}", path.display()),
             Self::Sqlite(error) => write!(f, "metadata.db: {error}"),
             Self::Corrupt(what) => write!(f, "corrupt: {what}"),
+            Self::Commit(what) => write!(f, "commit: {what}"),
             Self::Busy => f.write_str("metadata.db stayed locked by another process"),
             Self::Full => f.write_str("the disk is full"),
         }
@@ -61,3 +75,41 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+/// Why a data directory cannot be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process has it open.
+    InUse,
+    /// metadata.db was written by a newer program.
+    Newer {
+        /// The version of its tables.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// Anything else.
+    Store(StoreError),
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse => f.write_str("it is in use by another jog process"),
+            Self::Newer { found, known } => write!(
+                f,
+                "metadata.db has version {found} and this jog knows versions up to {known}; \
+                 use the jog that wrote it, or a newer one"
+            ),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}

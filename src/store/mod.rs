@@ -2,25 +2,80 @@
 //! blob and row so that a row never names bytes that are not on disk.
 //!
 //! Knows nothing of HTTP, XML or S3's error codes.
+//!
+//! The invariants, and where they are kept:
+//!
+//! 1. A row never names bytes that are not on disk: [`BlobWriter::finish`] makes them durable and
+//!    gives the [`WrittenBlob`] that alone can become a row.
+//! 2. A file never changes once it has a row; its name is never used again ([`ids`]).
+//! 3. Deletes commit first, files go later ([`garbage`]).
+//! 4. No transaction spans network I/O: a writer's job gets values, not readers ([`db`]).
+//! 5. Every file has a CRC-64/NVME in its row, checked when it is read in full ([`ObjectReader`]).
+//! 6. A crash leaves a store that opens by itself; leftovers are found by number ([`recover`]).
+//! 7. One process owns a data directory: `jog.lock` ([`Store::open`]).
 
 mod blob;
+mod buckets;
+mod codec;
+mod db;
 mod error;
+mod fs;
+mod garbage;
+mod ids;
+mod list;
 mod model;
+mod objects;
+mod open;
+mod recover;
+mod schema;
+mod signal;
+mod upkeep;
+mod uploads;
 
 pub use blob::{BlobWriter, ObjectReader, WrittenBlob};
-pub use error::StoreError;
+pub use error::{OpenError, StoreError};
+pub use fs::Fault;
 pub use model::*;
+pub use open::StoreConfig;
 
+use crate::limits::BLOB_RESERVE;
 use crate::types::{BucketName, ObjectKey, Precondition, Span};
-use std::sync::Arc;
+use blob::{Blobs, Segment};
+use db::{Readers, Writer, lock};
+use objects::NewRow;
+use signal::Signal;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// What a store call gives: done, refused (nothing changed), or failed.
 pub type Outcome<T> = Result<Result<T, Refused>, StoreError>;
 
-/// An open data directory. Shared by all threads.
-pub struct Store {}
+/// A store that handlers share.
+pub type SharedStore = Arc<Store>;
 
-#[allow(unused_variables, clippy::missing_errors_doc)]
+/// Parts that are read with one query.
+const PARTS_PAGE: usize = 1000;
+
+/// An open data directory. Shared by all threads.
+pub struct Store {
+    config: StoreConfig,
+    blobs: Arc<Blobs>,
+    writer: Writer,
+    readers: Readers,
+    pins: Arc<garbage::Pins>,
+    signal: Arc<Signal>,
+    reserving: Mutex<()>,
+    /// When free space was last found low, in milliseconds since 1970.
+    low_space_ms: AtomicI64,
+    /// The locked `jog.lock`.
+    _lock: File,
+}
+
+/// What is known of a write before its job runs: which files are to be kept afterwards.
+type Files = Vec<WrittenBlob>;
+
 impl Store {
     // ---- buckets -------------------------------------------------------------------------
 
@@ -31,12 +86,14 @@ impl Store {
         owner: &str,
         region: &str,
     ) -> Result<Created, StoreError> {
-        todo!()
+        self.blobs.make_bucket(name.as_str())?;
+        let (name, owner, region) = (name.clone(), owner.to_owned(), region.to_owned());
+        self.writer.write(move |conn| buckets::create(conn, &name, &owner, &region))
     }
 
     /// The bucket of that name.
     pub fn bucket(&self, name: &BucketName) -> Result<Option<Bucket>, StoreError> {
-        todo!()
+        self.readers.read(|conn| buckets::find(conn, name))
     }
 
     /// Buckets in order of their names that start with `prefix` and sort after `after`; at most
@@ -47,60 +104,199 @@ impl Store {
         after: &str,
         max: usize,
     ) -> Result<Vec<Bucket>, StoreError> {
-        todo!()
+        self.readers.read(|conn| buckets::list(conn, prefix, after, max))
     }
 
-    /// Deletes a bucket that has no object. Unfinished uploads go with it, as on AWS... their
-    /// files become garbage.
+    /// Deletes a bucket that has no object. Unfinished uploads go with it; their files become
+    /// garbage.
     pub fn delete_bucket(&self, name: &BucketName) -> Outcome<()> {
-        todo!()
+        let job_name = name.clone();
+        let done = self.writer.write(move |conn| buckets::delete(conn, &job_name))?;
+        if done.is_ok() {
+            self.collector().remove_bucket_folder(name.as_str())?;
+        }
+        Ok(done)
     }
 
     // ---- bytes ---------------------------------------------------------------------------
 
+    /// A number for a new blob or manifest.
+    fn new_id(&self) -> Result<BlobId, StoreError> {
+        loop {
+            if let Some(id) = self.blobs.ids.take() {
+                return Ok(id);
+            }
+            let _one = lock(&self.reserving);
+            let now = self.blobs.ids.reserved();
+            if let Some(id) = self.blobs.ids.take() {
+                return Ok(id);
+            }
+            self.reserve(now + BLOB_RESERVE as i64)?;
+        }
+    }
+
+    /// Notes in metadata.db which numbers may be handed out, and which are settled.
+    fn reserve(&self, reserved: i64) -> Result<(), StoreError> {
+        let low = self.blobs.ids.low_water();
+        self.writer.write(move |conn| open::save_numbers(conn, low, reserved))?;
+        self.blobs.ids.extend(reserved);
+        Ok(())
+    }
+
     /// Starts a file for new bytes in a bucket. Dropped unfinished, it leaves nothing.
     /// [`StoreError::Full`] if free space is under the floor.
     pub fn create_blob(&self, bucket: &BucketName) -> Result<BlobWriter, StoreError> {
-        todo!()
+        self.check_space()?;
+        let id = self.new_id()?;
+        self.blobs.create(bucket.as_str(), id)
     }
 
-    /// A further file with the bytes of an existing one: a hard link where the file system has
-    /// them, else a copy. `None` if the blob is gone (its object was overwritten meanwhile).
+    /// A further file with the bytes of an existing one, whose row gives their CRC: a hard link
+    /// where the file system has them, else a copy. `None` if the blob is gone (its object was
+    /// overwritten meanwhile).
     pub fn link_blob(
         &self,
         from: &BucketName,
         blob: BlobId,
+        crc64: u64,
         to: &BucketName,
     ) -> Result<Option<WrittenBlob>, StoreError> {
-        todo!()
+        let id = self.new_id()?;
+        let from = self.blobs.path(from.as_str(), blob);
+        self.blobs.link(&from, to.as_str(), id, crc64)
     }
 
     /// Opens an object's bytes, or a span of them. `None` if they are gone (the object was
     /// overwritten meanwhile and its garbage collected: read the row again).
-    pub fn open(
+    pub fn open_object(
         &self,
         bucket: &BucketName,
         object: &Object,
         span: Option<Span>,
     ) -> Result<Option<ObjectReader>, StoreError> {
-        todo!()
+        let span = span.unwrap_or(Span { start: 0, len: object.size });
+        let name = bucket.as_str();
+        let (segments, pin) = match object.data {
+            Data::Empty => (Vec::new(), None),
+            Data::Blob(id) => {
+                let path = self.blobs.path(name, id);
+                let whole = span.len == object.size;
+                let crc64 = whole.then_some(object.crc64);
+                (vec![Segment { path, start: span.start, len: span.len, crc64 }], None)
+            }
+            Data::Parts(manifest) => {
+                // The pin comes first: what is read after it stays.
+                let pin = self.pins.pin(manifest);
+                let segments = self.part_segments(name, manifest, span)?;
+                if segments.iter().map(|s| s.len).sum::<u64>() != span.len {
+                    return Ok(None);
+                }
+                (segments, Some(pin))
+            }
+        };
+        ObjectReader::new(self.blobs.fs.clone(), segments, pin)
+    }
+
+    /// The stretches of files that make up a span of a multipart object.
+    fn part_segments(
+        &self,
+        bucket: &str,
+        manifest: ManifestId,
+        span: Span,
+    ) -> Result<Vec<Segment>, StoreError> {
+        let (mut segments, mut at, mut after) = (Vec::new(), 0, 0);
+        let end = span.start + span.len;
+        loop {
+            let parts = self.parts(manifest, after, PARTS_PAGE)?;
+            let Some(last) = parts.last() else { return Ok(segments) };
+            after = last.number;
+            for part in parts {
+                let (start, stop) = (span.start.max(at), end.min(at + part.size));
+                if let (Some(blob), true) = (part.blob, start < stop) {
+                    let len = stop - start;
+                    segments.push(Segment {
+                        path: self.blobs.path(bucket, blob),
+                        start: start - at,
+                        len,
+                        crc64: (len == part.size).then_some(part.crc64),
+                    });
+                }
+                at += part.size;
+                if at >= end {
+                    return Ok(segments);
+                }
+            }
+        }
     }
 
     // ---- objects -------------------------------------------------------------------------
 
     /// The object at a key.
     pub fn object(&self, bucket: i64, key: &ObjectKey) -> Result<Option<Object>, StoreError> {
-        todo!()
+        self.readers.read(|conn| objects::find(conn, bucket, key))
     }
 
     /// Writes an object; what was at its key becomes garbage in the same transaction.
     pub fn put_object(&self, bucket: i64, new: NewObject, if_: Precondition) -> Outcome<Stored> {
-        todo!()
+        let NewObject { key, size, etag, crc64, checksum, meta, owner, data } = new;
+        let mut files = Files::new();
+        let mut parts = Vec::new();
+        let data = match data {
+            NewData::Empty => Data::Empty,
+            NewData::Blob(blob) => {
+                let id = blob.id;
+                files.push(blob);
+                Data::Blob(id)
+            }
+            NewData::Parts(new_parts) => {
+                for NewPart { mut part, blob } in new_parts {
+                    part.blob = blob.as_ref().map(|b| b.id);
+                    files.extend(blob);
+                    parts.push(part);
+                }
+                Data::Parts(ManifestId(self.manifest_id()?))
+            }
+        };
+        let row = NewRow { key, size, etag, crc64, checksum, meta, owner, data };
+        self.write_files(files, move |conn| {
+            let stored = objects::put(conn, bucket, &row, &if_)?;
+            if let (Ok(stored), Data::Parts(manifest)) = (&stored, row.data) {
+                for part in &parts {
+                    uploads::insert_part(conn, manifest, part, stored.modified_ms)?;
+                }
+            }
+            Ok(stored)
+        })
+    }
+
+    /// A number for a manifest: it has no file, so it is settled at once.
+    fn manifest_id(&self) -> Result<i64, StoreError> {
+        let id = self.new_id()?;
+        self.blobs.ids.settle(id);
+        Ok(id.0)
+    }
+
+    /// Runs a writer's job that makes rows for files. The files stay if it commits and go if it is
+    /// refused or surely failed; where a commit may or may not have reached the disk they stay
+    /// until the next start finds out.
+    fn write_files<T: Send + 'static>(
+        &self,
+        files: Files,
+        job: impl FnOnce(&rusqlite::Connection) -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        let result = self.writer.write(job);
+        match &result {
+            Ok(Ok(_)) => files.into_iter().for_each(WrittenBlob::keep),
+            Ok(Err(_)) | Err(StoreError::Full | StoreError::Busy) => drop(files),
+            Err(_) => files.into_iter().for_each(WrittenBlob::leave),
+        }
+        result
     }
 
     /// Removes the object at a key; whether there was one.
     pub fn delete_object(&self, bucket: i64, key: &ObjectKey, if_: Precondition) -> Outcome<bool> {
-        todo!()
+        let key = key.clone();
+        self.writer.write(move |conn| objects::delete(conn, bucket, &key, &if_))
     }
 
     /// Removes the objects at several keys in one transaction; one outcome a key, in their order.
@@ -109,12 +305,19 @@ impl Store {
         bucket: i64,
         keys: Vec<(ObjectKey, Precondition)>,
     ) -> Outcome<Vec<Result<bool, Refused>>> {
-        todo!()
+        self.writer.write(move |conn| {
+            if let Err(refused) = objects::bucket_folder(conn, bucket)? {
+                return Ok(Err(refused));
+            }
+            let delete =
+                |(key, if_): &(ObjectKey, Precondition)| objects::delete(conn, bucket, key, if_);
+            keys.iter().map(delete).collect::<Result<Vec<_>, _>>().map(Ok)
+        })
     }
 
     /// A page of the objects of a bucket.
     pub fn list(&self, query: &ListQuery) -> Result<Page<Summary>, StoreError> {
-        todo!()
+        self.readers.read(|conn| list::objects(conn, query))
     }
 
     /// The parts of a multipart object or an upload, in order, with numbers above `after`; at
@@ -125,14 +328,16 @@ impl Store {
         after: u32,
         max: usize,
     ) -> Result<Vec<Part>, StoreError> {
-        todo!()
+        self.readers.read(|conn| uploads::parts(conn, manifest, after, max))
     }
 
     // ---- multipart uploads ---------------------------------------------------------------
 
     /// Starts an upload.
     pub fn create_upload(&self, bucket: i64, new: NewUpload) -> Outcome<Upload> {
-        todo!()
+        let manifest = ManifestId(self.manifest_id()?);
+        let upload = uploads::fresh(new, manifest, open::random_u64());
+        self.writer.write(move |conn| uploads::create(conn, bucket, upload))
     }
 
     /// An unfinished upload.
@@ -142,7 +347,7 @@ impl Store {
         key: &ObjectKey,
         upload_id: &str,
     ) -> Result<Option<Upload>, StoreError> {
-        todo!()
+        self.readers.read(|conn| uploads::find(conn, bucket, key, upload_id))
     }
 
     /// A completed upload that is still remembered.
@@ -152,12 +357,16 @@ impl Store {
         key: &ObjectKey,
         upload_id: &str,
     ) -> Result<Option<Completed>, StoreError> {
-        todo!()
+        self.readers.read(|conn| uploads::completed(conn, bucket, key, upload_id))
     }
 
     /// Stores a part; one of the same number becomes garbage. Gives the time of the commit.
     pub fn put_part(&self, upload: &Upload, part: NewPart) -> Outcome<i64> {
-        todo!()
+        let manifest = upload.manifest;
+        let NewPart { mut part, blob } = part;
+        part.blob = blob.as_ref().map(|b| b.id);
+        let files = blob.into_iter().collect();
+        self.write_files(files, move |conn| uploads::put_part(conn, manifest, &part))
     }
 
     /// Turns an upload into an object made of the parts with these numbers (ascending); its other
@@ -172,24 +381,49 @@ impl Store {
         new: NewObject,
         if_: Precondition,
     ) -> Outcome<Stored> {
-        todo!()
+        let NewObject { key, size, etag, crc64, checksum, meta, owner, data: _ } = new;
+        let data = Data::Parts(upload.manifest);
+        let row = NewRow { key, size, etag, crc64, checksum, meta, owner, data };
+        let upload = upload.clone();
+        self.writer
+            .write(move |conn| uploads::complete(conn, bucket, &upload, &numbers, &row, &if_))
     }
 
     /// Removes an upload and its parts.
     pub fn abort_upload(&self, bucket: i64, key: &ObjectKey, upload_id: &str) -> Outcome<()> {
-        todo!()
+        let (key, upload_id) = (key.clone(), upload_id.to_owned());
+        self.writer.write(move |conn| uploads::abort(conn, bucket, &key, &upload_id))
     }
 
-    /// A page of the unfinished uploads in order of key, then of start. `after`: key and, if
-    /// given, the upload id within that key. Without upload id all uploads of that key are passed.
+    /// A page of the unfinished uploads in order of key, then of start. With `after_upload`, the
+    /// uploads of the key `query.after` that were started after that one come first; without it
+    /// all uploads of that key are passed.
     pub fn list_uploads(
         &self,
         query: &ListQuery,
         after_upload: Option<&str>,
     ) -> Result<Page<Upload>, StoreError> {
-        todo!()
+        self.readers.read(|conn| list::uploads(conn, query, after_upload))
+    }
+
+    // ---- inside --------------------------------------------------------------------------
+
+    fn collector(&self) -> garbage::Collector<'_> {
+        garbage::Collector {
+            blobs: &self.blobs,
+            writer: &self.writer,
+            readers: &self.readers,
+            pins: &self.pins,
+        }
+    }
+
+    /// The folder `buckets/`.
+    fn buckets_dir(&self) -> PathBuf {
+        self.config.dir.join("buckets")
+    }
+
+    /// Whether free space was found low within the last so many milliseconds.
+    fn space_was_low(&self, now_ms: i64, within_ms: i64) -> bool {
+        now_ms - self.low_space_ms.load(Ordering::Relaxed) < within_ms
     }
 }
-
-/// A store that handlers share.
-pub type SharedStore = Arc<Store>;

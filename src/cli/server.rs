@@ -1,0 +1,137 @@
+//! `jog server`: opens the store, serves until a signal, closes the store.
+
+use crate::auth::{AuthConfig, Keys};
+use crate::config::{Config, Durability};
+use crate::http::{Server, ServerConfig};
+use crate::jobs;
+use crate::s3::App;
+use crate::store::{Store, StoreConfig};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io::{self, LineWriter};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+/// The root key of the settings.
+struct RootKey {
+    access_key: String,
+    secret_key: String,
+}
+
+impl Keys for RootKey {
+    fn secret(&self, access_key_id: &str) -> Option<String> {
+        (access_key_id == self.access_key).then(|| self.secret_key.clone())
+    }
+}
+
+/// Serves until SIGTERM or SIGINT. `Err`: one line that says why it cannot start or did not end
+/// well.
+pub fn run(config: &Config) -> Result<(), String> {
+    start_log(config.log_level);
+    // Before anything else runs: a signal from now on ends the server in order.
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|e| format!("signals: {e}"))?;
+    let store = Arc::new(open_store(config)?);
+    let upkeep = jobs::start(&store).map_err(|e| format!("cannot start a thread: {e}"))?;
+    let app = App {
+        store: Arc::clone(&store),
+        keys: Box::new(RootKey {
+            access_key: config.access_key.clone(),
+            secret_key: config.secret_key.clone(),
+        }),
+        auth: AuthConfig { region: config.region.clone(), trust_forwarded: config.trust_proxy },
+        region: config.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
+        domains: config.domains.clone(),
+        host_id: "jog".to_owned(),
+    };
+    let server = listen(config, Arc::new(app))?;
+    log::info!(
+        "jog {} serves {} on {}",
+        env!("CARGO_PKG_VERSION"),
+        config.data_dir.display(),
+        server.address()
+    );
+    if config.default_credentials {
+        log::warn!(
+            "no credentials are set: access key and secret key are minioadmin, and only this \
+             host is served; set JOG_ACCESS_KEY and JOG_SECRET_KEY to serve others"
+        );
+    } else if config.secret_key == "minioadmin" {
+        log::warn!("JOG_SECRET_KEY is the well-known minioadmin: anybody can guess it");
+    }
+    if config.durability == Durability::Os {
+        log::warn!("JOG_DURABILITY=os: a crash of the machine may lose acknowledged objects");
+    }
+    signals.forever().next();
+    log::info!("stopping: requests in flight may take {} s", config.shutdown.as_secs());
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            log::warn!("stopping at once");
+            std::process::exit(1);
+        }
+    });
+    let finished = server.shutdown();
+    store.close().map_err(|e| format!("closing {}: {e}", config.data_dir.display()))?;
+    if upkeep.join().is_err() {
+        log::warn!("the upkeep thread has panicked");
+    }
+    if !finished {
+        log::warn!("some requests did not end in time and were cut off");
+    }
+    log::info!("stopped");
+    Ok(())
+}
+
+fn start_log(level: log::LevelFilter) {
+    let mut config = simplelog::ConfigBuilder::new();
+    config
+        .set_time_format_rfc3339()
+        .set_thread_level(log::LevelFilter::Off)
+        .set_target_level(log::LevelFilter::Off)
+        .set_location_level(log::LevelFilter::Off);
+    // A line is written with one call, so lines of several threads do not mix.
+    let out = LineWriter::new(io::stderr());
+    // Fails only if there is a logger already, and then there is one.
+    let _ = simplelog::WriteLogger::init(level, config.build(), out);
+}
+
+fn open_store(config: &Config) -> Result<Store, String> {
+    let retention = i64::try_from(config.trash_retention.as_millis()).unwrap_or(i64::MAX / 2);
+    Store::open(StoreConfig {
+        durable: config.durability == Durability::Full,
+        trash_retention_ms: retention,
+        trash_floor: config.trash_floor,
+        min_free: config.min_free,
+        ..StoreConfig::new(&config.data_dir)
+    })
+    .map_err(|e| format!("cannot open JOG_DATA_DIR={}: {e}", config.data_dir.display()))
+}
+
+fn listen(config: &Config, app: Arc<App>) -> Result<Server, String> {
+    let start = |ip: IpAddr| {
+        let address = SocketAddr::new(ip, config.port);
+        let server = ServerConfig { address, threads: config.threads, shutdown: config.shutdown };
+        Server::start(server, app.clone()).map_err(|e| (address, e))
+    };
+    let result = match config.address {
+        Some(ip) => start(ip),
+        None => start(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).or_else(|(address, error)| {
+            // A host without IPv6 still has all its IPv4 addresses.
+            match error.kind() {
+                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err((address, error)),
+                _ => start(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            }
+        }),
+    };
+    result.map_err(|(address, error)| match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "cannot listen on {address}: another program uses the port; stop it, or set JOG_PORT"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            format!("cannot listen on {address}: ports below 1024 need a privilege; set JOG_PORT")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("cannot listen on {address}: this host has no such address; set JOG_ADDRESS")
+        }
+        _ => format!("cannot listen on {address}: {error}"),
+    })
+}

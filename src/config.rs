@@ -1,0 +1,451 @@
+//! Settings: from flags and the environment to one typed [`Config`]. Nobody else reads the
+//! environment.
+
+use crate::limits;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A setting, as operators know it.
+pub struct Setting {
+    /// The name in the environment; the flag is derived from it: `JOG_DATA_DIR`, `--data-dir`.
+    pub env: &'static str,
+    /// What holds if nothing is set; empty: see `help`.
+    pub default: &'static str,
+    /// One line of help.
+    pub help: &'static str,
+    /// Masked by `jog config`.
+    pub secret: bool,
+}
+
+macro_rules! settings {
+    ($($env:literal $default:literal $help:literal;)*) => {
+        /// Every setting.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            env: $env,
+            default: $default,
+            help: $help,
+            secret: matches!($env.as_bytes(), b"JOG_SECRET_KEY"),
+        },)*];
+    };
+}
+
+settings! {
+    "JOG_PORT" "9000" "TCP port; 0 takes a free one";
+    "JOG_ADDRESS" "" "address to listen on (default: all; 127.0.0.1 if no credentials are set)";
+    "JOG_DATA_DIR" "./data" "where metadata.db and buckets/ are";
+    "JOG_ACCESS_KEY" "minioadmin" "access key of the root user";
+    "JOG_SECRET_KEY" "minioadmin" "secret key of the root user";
+    "JOG_ACCESS_KEY_FILE" "" "file that holds the access key, instead of JOG_ACCESS_KEY";
+    "JOG_SECRET_KEY_FILE" "" "file that holds the secret key, instead of JOG_SECRET_KEY";
+    "JOG_REGION" "" "the only region that signatures may name (default: any; reported as us-east-1)";
+    "JOG_DOMAIN" "" "domains, separated by commas, for virtual-host style: BUCKET.DOMAIN";
+    "JOG_DURABILITY" "full" "full: survives a crash of the machine; os: only a crash of jog";
+    "JOG_LOG_LEVEL" "info" "error, warn, info, debug or trace";
+    "JOG_THREADS" "256" "threads that serve connections, 4 to 4096";
+    "JOG_TRUST_PROXY" "off" "on: take X-Forwarded-Host from a reverse proxy";
+    "JOG_TRASH_RETENTION" "24h" "how long files of deleted objects are kept (30s, 15m, 24h, 7d; 0: not)";
+    "JOG_TRASH_FLOOR" "" "free space under which they go earlier (10GiB; default: 5 % of the disk, at most 10GiB)";
+    "JOG_MIN_FREE" "" "free space under which nothing new is taken (64MiB; default: 1 % of the disk, 4MiB to 256MiB)";
+    "JOG_SHUTDOWN_TIMEOUT" "30s" "how long requests may take to end on SIGTERM";
+}
+
+/// Where a value came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// Nothing was set.
+    Default,
+    /// A flag.
+    Flag,
+    /// The environment.
+    Environment,
+}
+
+/// A wrong setting: one line for the operator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigError(pub String);
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What each setting was set to, before it is understood.
+#[derive(Clone, Debug)]
+pub struct Values(BTreeMap<&'static str, (String, Source)>);
+
+/// The flag of a setting.
+pub fn flag(env: &str) -> String {
+    format!("--{}", env.trim_start_matches("JOG_").to_ascii_lowercase().replace('_', "-"))
+}
+
+impl Values {
+    /// Takes `--name value` and `--name=value`, then the environment. An empty value counts as
+    /// not set, so that `JOG_REGION=` in a file switches a setting off.
+    pub fn collect(
+        args: &[String],
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut values = BTreeMap::new();
+        for (name, value) in environment.filter(|(_, value)| !value.is_empty()) {
+            if let Some(setting) = SETTINGS.iter().find(|s| s.env == name) {
+                values.insert(setting.env, (value, Source::Environment));
+            }
+        }
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let (name, value) = match arg.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (arg.as_str(), None),
+            };
+            let setting = SETTINGS.iter().find(|s| flag(s.env) == name).ok_or_else(|| {
+                ConfigError(format!("{arg}: no such option; `jog help` lists them"))
+            })?;
+            let value = match value {
+                Some(value) => value,
+                None => args
+                    .next()
+                    .cloned()
+                    .ok_or_else(|| ConfigError(format!("{name} needs a value")))?,
+            };
+            values.insert(setting.env, (value, Source::Flag));
+        }
+        Ok(Self(values))
+    }
+
+    fn is_set(&self, env: &str) -> bool {
+        self.0.contains_key(env)
+    }
+
+    /// The value of a setting and where it came from.
+    pub fn get(&self, env: &'static str) -> (&str, Source) {
+        match self.0.get(env) {
+            Some((value, source)) => (value, *source),
+            None => {
+                let setting = SETTINGS.iter().find(|s| s.env == env);
+                (setting.map_or("", |s| s.default), Source::Default)
+            }
+        }
+    }
+
+    /// Understands a value; `expected` says what would have been right.
+    fn parse<T>(
+        &self,
+        env: &'static str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, ConfigError> {
+        let (value, source) = self.get(env);
+        parse(value).ok_or_else(|| {
+            let name = if source == Source::Flag { flag(env) } else { env.to_owned() };
+            ConfigError(format!("{name}={value}: expected {expected}"))
+        })
+    }
+}
+
+/// How hard a write is made durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// On the disk before it is acknowledged.
+    Full,
+    /// With the operating system before it is acknowledged.
+    Os,
+}
+
+/// The settings, understood.
+#[derive(Clone)]
+pub struct Config {
+    /// `JOG_PORT`
+    pub port: u16,
+    /// `JOG_ADDRESS`; `None`: all addresses.
+    pub address: Option<IpAddr>,
+    /// `JOG_DATA_DIR`
+    pub data_dir: PathBuf,
+    /// The root user's access key.
+    pub access_key: String,
+    /// The root user's secret key.
+    pub secret_key: String,
+    /// No credentials are set: the well-known ones hold, on 127.0.0.1 only.
+    pub default_credentials: bool,
+    /// `JOG_REGION`
+    pub region: Option<String>,
+    /// `JOG_DOMAIN`
+    pub domains: Vec<String>,
+    /// `JOG_DURABILITY`
+    pub durability: Durability,
+    /// `JOG_LOG_LEVEL`
+    pub log_level: log::LevelFilter,
+    /// `JOG_THREADS`
+    pub threads: usize,
+    /// `JOG_TRUST_PROXY`
+    pub trust_proxy: bool,
+    /// `JOG_TRASH_RETENTION`
+    pub trash_retention: Duration,
+    /// `JOG_TRASH_FLOOR`, in bytes.
+    pub trash_floor: Option<u64>,
+    /// `JOG_MIN_FREE`, in bytes.
+    pub min_free: Option<u64>,
+    /// `JOG_SHUTDOWN_TIMEOUT`
+    pub shutdown: Duration,
+}
+
+/// `30s`, `15m`, `24h`, `7d`, or a number of seconds.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.strip_suffix(|c: char| c.is_ascii_alphabetic()) {
+        Some(number) => (number, &text[number.len()..]),
+        None => (text, "s"),
+    };
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(seconds)
+        .filter(|s| *s <= 3650 * 86_400)
+        .map(Duration::from_secs)
+}
+
+/// `64MiB`, `10GiB`, `512KiB`, `1TiB` (also `M`, `MB` and so on, all in powers of 1024), or bytes.
+fn size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_lowercase();
+    let shift = match unit.trim_end_matches('b').trim_end_matches('i') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text {
+        "on" | "true" | "1" | "yes" => Some(true),
+        "off" | "false" | "0" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+/// A credential, from the environment or from a file.
+fn credential(
+    values: &Values,
+    env: &'static str,
+    file_env: &'static str,
+) -> Result<Option<String>, ConfigError> {
+    if values.is_set(env) && values.is_set(file_env) {
+        return Err(ConfigError(format!("{env} and {file_env} are both set; keep one of them")));
+    }
+    if !values.is_set(file_env) {
+        return Ok(values.is_set(env).then(|| values.get(env).0.to_owned()));
+    }
+    let path = values.get(file_env).0;
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| ConfigError(format!("{file_env}={path}: cannot read it: {e}")))?;
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(ConfigError(format!("{file_env}={path}: the file is empty")));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+fn valid_key(name: &str, key: &str, min: usize) -> Result<(), ConfigError> {
+    let length = key.chars().count();
+    if !(min..=128).contains(&length) {
+        return Err(ConfigError(format!("{name}: expected {min} to 128 characters, not {length}")));
+    }
+    if key.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(ConfigError(format!("{name}: expected no white space in it")));
+    }
+    Ok(())
+}
+
+impl Config {
+    /// Understands all settings; the first wrong one is the error.
+    pub fn from_values(values: &Values) -> Result<Self, ConfigError> {
+        let access = credential(values, "JOG_ACCESS_KEY", "JOG_ACCESS_KEY_FILE")?;
+        let secret = credential(values, "JOG_SECRET_KEY", "JOG_SECRET_KEY_FILE")?;
+        let missing = |has: &str, lacks: &str| {
+            Err(ConfigError(format!("{has} is set but {lacks} is not; set both or neither")))
+        };
+        let (access_key, secret_key, default_credentials) = match (access, secret) {
+            (Some(access), Some(secret)) => (access, secret, false),
+            (None, None) => ("minioadmin".to_owned(), "minioadmin".to_owned(), true),
+            (Some(_), None) => return missing("JOG_ACCESS_KEY", "JOG_SECRET_KEY"),
+            (None, Some(_)) => return missing("JOG_SECRET_KEY", "JOG_ACCESS_KEY"),
+        };
+        valid_key("JOG_ACCESS_KEY", &access_key, 3)?;
+        valid_key("JOG_SECRET_KEY", &secret_key, 8)?;
+        if access_key.contains(['/', ',', '=']) {
+            return Err(ConfigError("JOG_ACCESS_KEY: expected none of / , = in it".to_owned()));
+        }
+        let address = Self::listen_address(values, default_credentials)?;
+        let optional = |env| Some(values.get(env).0.to_owned()).filter(|v| !v.is_empty());
+        let bytes = |env| match optional(env) {
+            Some(_) => values.parse(env, "a size such as 64MiB or 10GiB", size).map(Some),
+            None => Ok(None),
+        };
+        Ok(Self {
+            port: values.parse("JOG_PORT", "a port from 0 to 65535", |v| v.parse().ok())?,
+            address,
+            data_dir: PathBuf::from(values.get("JOG_DATA_DIR").0),
+            access_key,
+            secret_key,
+            default_credentials,
+            region: optional("JOG_REGION"),
+            domains: values.parse("JOG_DOMAIN", "host names separated by commas", domains)?,
+            durability: values.parse("JOG_DURABILITY", "full or os", |v| match v {
+                "full" => Some(Durability::Full),
+                "os" => Some(Durability::Os),
+                _ => None,
+            })?,
+            log_level: values.parse("JOG_LOG_LEVEL", "error, warn, info, debug or trace", |v| {
+                v.parse().ok().filter(|level| *level != log::LevelFilter::Off)
+            })?,
+            threads: values.parse("JOG_THREADS", "a number from 4 to 4096", |v| {
+                v.parse().ok().filter(|n| (4..=4096).contains(n))
+            })?,
+            trust_proxy: values.parse("JOG_TRUST_PROXY", "on or off", switch)?,
+            trash_retention: values.parse(
+                "JOG_TRASH_RETENTION",
+                "a time such as 30s, 15m, 24h or 7d",
+                duration,
+            )?,
+            trash_floor: bytes("JOG_TRASH_FLOOR")?,
+            min_free: bytes("JOG_MIN_FREE")?,
+            shutdown: values.parse("JOG_SHUTDOWN_TIMEOUT", "a time such as 30s or 2m", duration)?,
+        })
+    }
+
+    fn listen_address(
+        values: &Values,
+        default_credentials: bool,
+    ) -> Result<Option<IpAddr>, ConfigError> {
+        let loopback = IpAddr::from([127, 0, 0, 1]);
+        if !values.is_set("JOG_ADDRESS") {
+            return Ok(default_credentials.then_some(loopback));
+        }
+        let address = values.parse("JOG_ADDRESS", "an IP address such as 0.0.0.0", |v| {
+            let bare = v.strip_prefix('[').and_then(|v| v.strip_suffix(']')).unwrap_or(v);
+            if bare == "localhost" { Some(loopback) } else { bare.parse().ok() }
+        })?;
+        if default_credentials && !address.is_loopback() {
+            return Err(ConfigError(format!(
+                "JOG_ADDRESS={address}: without credentials JOG listens on 127.0.0.1 only; \
+                 set JOG_ACCESS_KEY and JOG_SECRET_KEY"
+            )));
+        }
+        Ok(Some(address))
+    }
+}
+
+fn domains(text: &str) -> Option<Vec<String>> {
+    let list: Vec<String> =
+        text.split(',').map(|d| d.trim().to_ascii_lowercase()).filter(|d| !d.is_empty()).collect();
+    let valid = |d: &String| {
+        d.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+            && !d.starts_with('.')
+    };
+    list.iter().all(valid).then_some(list)
+}
+
+/// The values of `jog config`: setting, value (secrets masked), source.
+pub fn describe(values: &Values) -> Vec<(&'static str, String, &'static str)> {
+    let source = |source| match source {
+        Source::Default => "default",
+        Source::Flag => "flag",
+        Source::Environment => "environment",
+    };
+    SETTINGS
+        .iter()
+        .map(|setting| {
+            let (value, from) = values.get(setting.env);
+            let from_file = values.is_set(&format!("{}_FILE", setting.env));
+            let shown = match (from_file, setting.secret && from != Source::Default) {
+                (true, _) => "(from its file)".to_owned(),
+                (false, true) => "********".to_owned(),
+                (false, false) => value.to_owned(),
+            };
+            (setting.env, shown, source(from))
+        })
+        .collect()
+}
+
+/// Variables of the environment that look like settings and are none.
+pub fn unknown(environment: impl Iterator<Item = (String, String)>) -> Vec<String> {
+    environment
+        .map(|(name, _)| name)
+        .filter(|name| name.starts_with("JOG_") && SETTINGS.iter().all(|s| s.env != name))
+        .collect()
+}
+
+const _: () = assert!(limits::DEFAULT_THREADS == 256 && limits::DEFAULT_SHUTDOWN.as_secs() == 30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(args: &[&str], env: &[(&str, &str)]) -> Result<Config, String> {
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        let env = env.iter().map(|(n, v)| (n.to_string(), v.to_string()));
+        let values = Values::collect(&args, env).map_err(|e| e.0)?;
+        Config::from_values(&values).map_err(|e| e.0)
+    }
+
+    const KEYS: [(&str, &str); 2] = [("JOG_ACCESS_KEY", "abc"), ("JOG_SECRET_KEY", "12345678")];
+
+    #[test]
+    fn flag_wins_over_environment_over_default() {
+        let config =
+            config(&["--port=1", "--data-dir", "/d"], &[("JOG_PORT", "2"), ("JOG_REGION", "")])
+                .unwrap();
+        assert_eq!((config.port, config.data_dir), (1, PathBuf::from("/d")));
+        assert_eq!(config.region, None);
+    }
+
+    #[test]
+    fn without_credentials_only_loopback() {
+        let default = config(&[], &[]).unwrap();
+        assert!(default.default_credentials && default.address.unwrap().is_loopback());
+        assert!(config(&[], &[("JOG_ADDRESS", "0.0.0.0")]).is_err());
+        assert!(config(&[], &[("JOG_ADDRESS", "::1")]).is_ok());
+        assert_eq!(config(&[], &KEYS).unwrap().address, None);
+    }
+
+    #[test]
+    fn one_line_says_what_is_wrong() {
+        let error = |args: &[&str], env: &[(&str, &str)]| match config(args, env) {
+            Ok(_) => panic!("{args:?} {env:?} should be refused"),
+            Err(text) => text,
+        };
+        assert_eq!(error(&["--port", "x"], &[]), "--port=x: expected a port from 0 to 65535");
+        assert_eq!(
+            error(&[], &[("JOG_DURABILITY", "yes")]),
+            "JOG_DURABILITY=yes: expected full or os"
+        );
+        assert!(error(&[], &KEYS[..1]).contains("JOG_SECRET_KEY is not"));
+        assert!(error(&["--nope"], &[]).contains("--nope"));
+        assert!(error(&[], &[("JOG_TRASH_RETENTION", "1w")]).contains("24h"));
+        assert!(error(&[], &[KEYS[0], ("JOG_SECRET_KEY", "short")]).contains("8 to 128"));
+    }
+
+    #[test]
+    fn sizes_and_times() {
+        assert_eq!(size("64MiB"), Some(64 << 20));
+        assert_eq!(size("1g"), Some(1 << 30));
+        assert_eq!(size("7"), Some(7));
+        assert_eq!(size("x"), None);
+        assert_eq!(duration("24h"), Some(Duration::from_secs(86_400)));
+        assert_eq!(duration("0"), Some(Duration::ZERO));
+        assert_eq!(duration("é"), None);
+    }
+}

@@ -1,0 +1,354 @@
+//! metadata.db: one writing connection behind a mutex, with group commit, and a few that read.
+
+use super::StoreError;
+use crate::limits::{
+    MAX_GROUP_COMMIT, READ_CONNECTIONS, SQLITE_BUSY_MS, SQLITE_CACHE_KIB, SQLITE_MMAP_BYTES,
+};
+use rusqlite::hooks::Wal;
+use rusqlite::{Connection, OpenFlags};
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A poisoned lock is taken all the same: what it guards is left consistent by transactions, and
+/// one panicking request must not end the server.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens metadata.db for writing, and makes it if it is not there.
+pub fn open_writer(path: &Path, durable: bool) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(Duration::from_millis(SQLITE_BUSY_MS))?;
+    let mode: String = conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(StoreError::Corrupt(format!("metadata.db: journal_mode is {mode}, not wal")));
+    }
+    conn.pragma_update(None, "synchronous", if durable { "FULL" } else { "NORMAL" })?;
+    tune(&conn)?;
+    // Checkpoints are the checkpointer's: a commit never pays for one.
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    Ok(conn)
+}
+
+fn tune(conn: &Connection) -> Result<(), StoreError> {
+    conn.pragma_update(None, "cache_size", -SQLITE_CACHE_KIB)?;
+    conn.pragma_update(None, "mmap_size", SQLITE_MMAP_BYTES)?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(Duration::from_millis(SQLITE_BUSY_MS))?;
+    tune(&conn)?;
+    Ok(conn)
+}
+
+/// Connections that read.
+pub struct Readers {
+    path: PathBuf,
+    state: Mutex<(Vec<Connection>, usize)>,
+    free: Condvar,
+}
+
+impl Readers {
+    /// None is open yet.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), state: Mutex::new((Vec::new(), 0)), free: Condvar::new() }
+    }
+
+    /// Runs on a connection of its own; waits while [`READ_CONNECTIONS`] are in use.
+    pub fn read<T>(
+        &self,
+        run: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let idle = {
+            let mut state = lock(&self.state);
+            while state.1 >= READ_CONNECTIONS {
+                state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            state.1 += 1;
+            state.0.pop()
+        };
+        let _use = InUse(self);
+        let conn = match idle {
+            Some(conn) => conn,
+            None => open_reader(&self.path)?,
+        };
+        let result = run(&conn);
+        lock(&self.state).0.push(conn);
+        result
+    }
+}
+
+/// Counts a connection as in use, also through a panic.
+struct InUse<'a>(&'a Readers);
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).1 -= 1;
+        self.0.free.notify_one();
+    }
+}
+
+type Work = Box<dyn FnOnce(&Connection) -> Result<(), StoreError> + Send>;
+
+/// How a waiting writer learns what became of its job.
+#[derive(Default)]
+struct Ticket {
+    state: Mutex<Progress>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+enum Progress {
+    #[default]
+    Waiting,
+    Lead,
+    Done(Result<(), StoreError>),
+}
+
+impl Ticket {
+    fn set(&self, progress: Progress) {
+        *lock(&self.state) = progress;
+        self.wake.notify_one();
+    }
+
+    /// `None`: this thread has to lead.
+    fn wait(&self) -> Option<Result<(), StoreError>> {
+        let mut state = lock(&self.state);
+        loop {
+            match std::mem::take(&mut *state) {
+                Progress::Waiting => {
+                    state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                Progress::Lead => return None,
+                Progress::Done(result) => return Some(result),
+            }
+        }
+    }
+}
+
+struct Job {
+    work: Work,
+    ticket: Arc<Ticket>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    led: bool,
+}
+
+/// The one that writes. Whoever finds nobody writing leads: it takes all jobs that wait, runs them
+/// in one transaction and commits once; jobs that come meanwhile wait for the next leader.
+pub struct Writer {
+    conn: Mutex<Connection>,
+    queue: Mutex<Queue>,
+    /// Commits since the start.
+    pub commits: AtomicU64,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    /// Takes a connection from [`open_writer`]. `committed` learns after each commit how many
+    /// frames the WAL has.
+    pub fn new(
+        mut conn: Connection,
+        mut committed: impl FnMut(u64) + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        conn.wal_hook(Some(move |_: &mut Wal, frames| {
+            committed(u64::try_from(frames).unwrap_or(0));
+            Ok(())
+        }))?;
+        Ok(Self {
+            conn: Mutex::new(conn),
+            queue: Mutex::new(Queue::default()),
+            commits: AtomicU64::new(0),
+        })
+    }
+
+    /// Runs a job in a transaction and returns when that is durable. A job that fails is undone
+    /// alone. Nothing slow belongs into a job: everybody else waits for it.
+    pub fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let slot = Arc::new(Mutex::new(None));
+        let result = Arc::clone(&slot);
+        let work: Work = Box::new(move |conn| {
+            let value = job(conn)?;
+            *lock(&result) = Some(value);
+            Ok(())
+        });
+        let ticket = Arc::new(Ticket::default());
+        let lead = {
+            let mut queue = lock(&self.queue);
+            queue.jobs.push_back(Job { work, ticket: Arc::clone(&ticket) });
+            !std::mem::replace(&mut queue.led, true)
+        };
+        let done = if lead { None } else { ticket.wait() };
+        match done {
+            Some(done) => done?,
+            None => {
+                self.lead();
+                ticket.wait().expect("the leader's own job is in its batch")?;
+            }
+        }
+        let value = lock(&slot).take();
+        Ok(value.expect("a job that succeeded has left its value"))
+    }
+
+    /// Runs on the writing connection outside of any transaction, with nobody else writing.
+    pub fn exclusive<T>(
+        &self,
+        run: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        run(&lock(&self.conn))
+    }
+
+    /// Runs one batch, then hands the lead to the first who waits, if any.
+    fn lead(&self) {
+        let batch: Vec<Job> = {
+            let mut queue = lock(&self.queue);
+            let n = queue.jobs.len().min(MAX_GROUP_COMMIT);
+            queue.jobs.drain(..n).collect()
+        };
+        let (works, tickets): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|job| (job.work, job.ticket)).unzip();
+        let results = self.commit(works);
+        for (ticket, result) in tickets.iter().zip(results) {
+            ticket.set(Progress::Done(result));
+        }
+        let mut queue = lock(&self.queue);
+        match queue.jobs.front() {
+            Some(next) => next.ticket.set(Progress::Lead),
+            None => queue.led = false,
+        }
+    }
+
+    /// One transaction for all; a result for each.
+    fn commit(&self, works: Vec<Work>) -> Vec<Result<(), StoreError>> {
+        let count = works.len();
+        let conn = lock(&self.conn);
+        let mut results = Vec::with_capacity(count);
+        let run = || -> Result<(), StoreError> {
+            conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            for work in works {
+                results.push(run_one(&conn, work, count == 1));
+            }
+            if results.iter().any(Result::is_ok) {
+                conn.prepare_cached("COMMIT")?.execute([])?;
+            } else {
+                conn.prepare_cached("ROLLBACK")?.execute([])?;
+            }
+            Ok(())
+        };
+        let committed = run();
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = committed {
+            if !conn.is_autocommit() {
+                // Nothing is left to do if even this fails: the next BEGIN says so.
+                let _ = conn.execute_batch("ROLLBACK");
+            }
+            results.resize_with(count, || Ok(()));
+            for result in results.iter_mut().filter(|r| r.is_ok()) {
+                *result = Err(error.again());
+            }
+        }
+        results
+    }
+}
+
+/// Runs a job inside a transaction. `alone`: the transaction has no other job, so a failure may
+/// take all of it back and no savepoint is needed.
+fn run_one(conn: &Connection, work: Work, alone: bool) -> Result<(), StoreError> {
+    if !alone {
+        conn.prepare_cached("SAVEPOINT job")?.execute([])?;
+    }
+    let panicked = || StoreError::Corrupt("a write panicked".to_owned());
+    let result = catch_unwind(AssertUnwindSafe(|| work(conn))).unwrap_or_else(|_| Err(panicked()));
+    if !alone {
+        if result.is_err() {
+            conn.prepare_cached("ROLLBACK TO job")?.execute([])?;
+        }
+        conn.prepare_cached("RELEASE job")?.execute([])?;
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    fn writer() -> Writer {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch("CREATE TABLE t (n INTEGER UNIQUE)").unwrap();
+        Writer::new(conn, |_| ()).unwrap()
+    }
+
+    #[test]
+    fn a_failed_job_is_undone_alone() {
+        let writer = writer();
+        let results = writer.commit(vec![
+            Box::new(|c| Ok(c.execute("INSERT INTO t VALUES (1)", []).map(|_| ())?)),
+            Box::new(|c| {
+                c.execute("INSERT INTO t VALUES (2)", [])?;
+                Err(StoreError::Full)
+            }),
+            Box::new(|_| panic!("a defect")),
+            Box::new(|c| Ok(c.execute("INSERT INTO t VALUES (3)", []).map(|_| ())?)),
+        ]);
+        assert_eq!(
+            results.iter().map(Result::is_ok).collect::<Vec<_>>(),
+            [true, false, false, true]
+        );
+        let sum: i64 = writer
+            .exclusive(|c| Ok(c.query_row("SELECT sum(n) FROM t", [], |r| r.get(0))?))
+            .unwrap();
+        assert_eq!(sum, 4);
+    }
+
+    #[test]
+    fn every_writer_gets_its_own_answer() {
+        let writer = Arc::new(writer());
+        let done = Arc::new(AtomicUsize::new(0));
+        let threads: Vec<_> = (0..16)
+            .map(|t| {
+                let (writer, done) = (Arc::clone(&writer), Arc::clone(&done));
+                std::thread::spawn(move || {
+                    for i in 0..100 {
+                        let n = t * 100 + i;
+                        let got = writer.write(move |c| {
+                            c.execute("INSERT INTO t VALUES (?1)", [n])?;
+                            Ok(n)
+                        });
+                        assert_eq!(got.unwrap(), n);
+                        done.fetch_add(1, Ordering::SeqCst);
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(done.load(Ordering::SeqCst), 1600);
+        assert!(writer.commits.load(Ordering::SeqCst) <= 1600);
+    }
+}

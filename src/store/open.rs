@@ -1,0 +1,210 @@
+//! Opening and closing a data directory.
+
+use super::blob::Blobs;
+use super::db::{self, Readers, Writer};
+use super::fs::{Fault, Fs, free_space};
+use super::ids::Ids;
+use super::signal::Signal;
+use super::{OpenError, Store, StoreError, garbage, recover, schema};
+use crate::limits::BLOB_RESERVE;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// `JOG_DATA_DIR`; made if it is not there.
+    pub dir: PathBuf,
+    /// `JOG_DURABILITY=full`: acknowledged bytes survive a crash of the machine.
+    pub durable: bool,
+    /// How long the files of deleted objects are kept, in milliseconds.
+    pub trash_retention_ms: i64,
+    /// Free space in bytes under which garbage is removed before its time; `None`: the larger of
+    /// twice `min_free` and 5 % of the file system, at most 10 GiB.
+    pub trash_floor: Option<u64>,
+    /// Free space in bytes under which nothing new is taken, so that deletes still have room;
+    /// `None`: 1 % of the file system, at least 4 MiB, at most 256 MiB.
+    pub min_free: Option<u64>,
+    /// For tests: lets a file-system call fail.
+    pub fault: Option<Arc<Fault>>,
+}
+
+impl StoreConfig {
+    /// The defaults for a directory.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            durable: true,
+            trash_retention_ms: 24 * 3600 * 1000,
+            trash_floor: None,
+            min_free: None,
+            fault: None,
+        }
+    }
+}
+
+/// Eight random bytes from the kernel.
+pub fn random_u64() -> u64 {
+    let mut bytes = [0u8; 8];
+    // Fails only where the system call does not exist; the clock then keeps names apart.
+    if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
+        return crate::types::time::now_ms() as u64;
+    }
+    u64::from_ne_bytes(bytes)
+}
+
+/// Sequence numbers: below `low` everything is settled, below `reserved` any may be in use.
+struct Numbers {
+    low: i64,
+    reserved: i64,
+}
+
+fn load_numbers(conn: &Connection) -> Result<Numbers, StoreError> {
+    let get = |name: &str| -> Result<i64, StoreError> {
+        let found = conn
+            .query_row("SELECT value FROM settings WHERE name = ?1", [name], |row| row.get(0))
+            .optional()?;
+        Ok(found.unwrap_or(1))
+    };
+    Ok(Numbers { low: get("blob_low")?, reserved: get("blob_reserved")? })
+}
+
+/// Notes sequence numbers, see [`Numbers`].
+pub fn save_numbers(conn: &Connection, low: i64, reserved: i64) -> Result<(), StoreError> {
+    let mut statement =
+        conn.prepare_cached("INSERT OR REPLACE INTO settings (name, value) VALUES (?1, ?2)")?;
+    statement.execute(params!["blob_low", low])?;
+    statement.execute(params!["blob_reserved", reserved])?;
+    Ok(())
+}
+
+/// Which metadata.db a data directory last ran with: a restored one is another file.
+fn identity(database: &Path) -> Result<String, StoreError> {
+    let meta = std::fs::metadata(database).map_err(|e| StoreError::io("stat", database, e))?;
+    Ok(format!("metadata.db {}:{}", meta.dev(), meta.ino()))
+}
+
+/// Locks the directory for this process.
+fn lock_directory(path: &Path) -> Result<File, OpenError> {
+    let io = |op, e| OpenError::Store(StoreError::io(op, path, e));
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| io("open", e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
+        Err(TryLockError::Error(e)) => Err(io("lock", e)),
+    }
+}
+
+impl Store {
+    /// Opens a data directory: locks it, makes or migrates metadata.db, and removes what a crash
+    /// left behind.
+    pub fn open(config: StoreConfig) -> Result<Self, OpenError> {
+        let fs = Fs { durable: config.durable, fault: config.fault.clone() };
+        make_root(&fs, &config.dir)?;
+        let mut lock = lock_directory(&config.dir.join("jog.lock"))?;
+        let buckets = config.dir.join("buckets");
+        fs.mkdir(&buckets)?;
+        let database = config.dir.join("metadata.db");
+        let mut conn = db::open_writer(&database, config.durable)?;
+        schema::migrate(&mut conn)?;
+        let handle = fs.open(&config.dir)?;
+        fs.sync_dir(&config.dir, &handle)?;
+
+        let numbers = load_numbers(&conn)?;
+        let signal = Arc::new(Signal::default());
+        let hook = Arc::clone(&signal);
+        let writer = Writer::new(conn, move |frames| hook.committed(frames))?;
+        let readers = Readers::new(&database);
+        let ids = Ids::new(numbers.reserved, numbers.reserved, random_u64() as u32);
+        let blobs = Arc::new(Blobs::new(buckets.clone(), fs, ids));
+
+        let now = identity(&database)?;
+        let mut before = String::new();
+        let known = lock.read_to_string(&mut before).is_ok() && before == now;
+        if known && numbers.low < numbers.reserved {
+            let (low, high) = (numbers.low, numbers.reserved);
+            let removed = recover::run(&buckets, &blobs, &readers, low, high)?;
+            if removed > 0 {
+                log::info!("removed {removed} files of uploads that a crash interrupted");
+            }
+        }
+        let store = Self {
+            config,
+            blobs,
+            writer,
+            readers,
+            pins: Arc::new(garbage::Pins::default()),
+            signal,
+            reserving: Mutex::new(()),
+            low_space_ms: AtomicI64::new(i64::MIN / 2),
+            _lock: lock,
+        };
+        store.reserve(numbers.reserved + BLOB_RESERVE as i64)?;
+        store.remember(&now).map_err(|e| StoreError::io("write", Path::new("jog.lock"), e))?;
+        Ok(store)
+    }
+
+    fn remember(&self, identity: &str) -> std::io::Result<()> {
+        let mut lock = &self._lock;
+        lock.seek(SeekFrom::Start(0))?;
+        lock.set_len(0)?;
+        lock.write_all(identity.as_bytes())
+    }
+
+    /// Notes that nothing is in flight and moves the WAL into metadata.db. To be called when no
+    /// request is running any more.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.signal.stop();
+        let ids = &self.blobs.ids;
+        let (low, next) = (ids.low_water(), ids.next());
+        // With nothing in flight both are equal, and the next start has nothing to look for.
+        self.writer.write(move |conn| save_numbers(conn, low, next))?;
+        self.checkpoint()
+    }
+
+    /// Free space and size of the file system, in bytes, and the two floors.
+    pub fn space(&self) -> Result<Space, StoreError> {
+        let (free, size) = free_space(&self.config.dir)?;
+        let percent = |n: u64| size / 100 * n;
+        let min_free = self.config.min_free.unwrap_or(percent(1).clamp(4 << 20, 256 << 20));
+        let trash_floor =
+            self.config.trash_floor.unwrap_or(percent(5).min(10 << 30).max(2 * min_free));
+        Ok(Space { free, size, min_free, trash_floor })
+    }
+}
+
+/// The room on the disk, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// What can still be written.
+    pub free: u64,
+    /// The size of the file system.
+    pub size: u64,
+    /// Under this nothing new is taken.
+    pub min_free: u64,
+    /// Under this garbage is removed before its time.
+    pub trash_floor: u64,
+}
+
+/// Makes the data directory and those above it.
+fn make_root(fs: &Fs, dir: &Path) -> Result<(), StoreError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+        make_root(fs, parent)?;
+    }
+    fs.mkdir(dir).map(|_| ())
+}

@@ -1,0 +1,79 @@
+//! After a crash: removes the files that were being written and never got a row.
+//!
+//! Blob numbers tell where to look: everything below the low-water mark that metadata.db holds is
+//! settled, so only the few folders from there on are read, whatever the size of the store.
+//!
+//! Files without a row are left alone when metadata.db is not the one that this data directory
+//! last ran with (restored from a backup, copied from elsewhere): they may be objects of a later
+//! time that somebody still wants. `jog verify` lists them.
+
+use super::StoreError;
+use super::blob::Blobs;
+use super::db::Readers;
+use super::ids;
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+/// Removes the unreferenced files with sequence numbers in `low..high`; how many there were.
+pub fn run(
+    root: &Path,
+    blobs: &Blobs,
+    readers: &Readers,
+    low: i64,
+    high: i64,
+) -> Result<usize, StoreError> {
+    let mut found = Vec::new();
+    let read = |dir: &Path| -> Result<Vec<fs::DirEntry>, StoreError> {
+        let entries = fs::read_dir(dir).map_err(|e| StoreError::io("readdir", dir, e))?;
+        entries.collect::<Result<_, _>>().map_err(|e| StoreError::io("readdir", dir, e))
+    };
+    let groups = ids::group_range(low, high);
+    for bucket in read(root)? {
+        let objects = bucket.path().join("objects");
+        if !objects.is_dir() {
+            continue;
+        }
+        for upper in read(&objects)? {
+            if !ids::upper_in(&upper.file_name().to_string_lossy(), &groups) {
+                continue;
+            }
+            for lower in read(&upper.path())? {
+                let name = |e: &fs::DirEntry| e.file_name().to_string_lossy().into_owned();
+                if !ids::group_in(&name(&upper), &name(&lower), &groups) {
+                    continue;
+                }
+                for file in read(&lower.path())? {
+                    let id = ids::parse_file_name(&name(&file));
+                    let id = id.filter(|id| (low..high).contains(&ids::sequence(id.0)));
+                    found.extend(id.map(|id| (id, file.path())));
+                }
+            }
+        }
+    }
+    if found.is_empty() {
+        return Ok(0);
+    }
+    let known = referenced(readers, ids::first_of(low), ids::first_of(high))?;
+    let mut removed = 0;
+    for (id, path) in found {
+        if !known.contains(&id.0) {
+            blobs.fs.unlink(&path)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Every blob in a range that a row names.
+fn referenced(readers: &Readers, low: i64, high: i64) -> Result<HashSet<i64>, StoreError> {
+    readers.read(|conn| {
+        let mut statement = conn.prepare(
+            "SELECT blob FROM objects WHERE blob >= ?1 AND blob < ?2
+             UNION ALL SELECT blob FROM parts WHERE blob >= ?1 AND blob < ?2
+             UNION ALL SELECT blob FROM garbage WHERE blob >= ?1 AND blob < ?2",
+        )?;
+        let rows = statement.query_map([low, high], |row| row.get(0))?;
+        Ok(rows.collect::<Result<HashSet<i64>, _>>()?)
+    })
+}

@@ -1,0 +1,183 @@
+//! What has to be done beside the requests: checkpoints of the WAL, collecting garbage, room on
+//! the disk. One thread runs [`Store::upkeep`]; it sleeps without a deadline while nothing is
+//! written, so an idle server wakes nobody and touches no disk.
+
+use super::db::open_writer;
+use super::{Store, StoreError};
+use crate::limits::{CHECKPOINT_FRAMES, SQLITE_BUSY_MS};
+use crate::types::time::now_ms;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long a completed upload is remembered for a repeated Complete, in milliseconds.
+const COMPLETED_MS: i64 = 24 * 3600 * 1000;
+/// Completed uploads forgotten with one commit.
+const FORGET_ROWS: i64 = 500;
+/// After a failure of upkeep, the pause before the next try.
+const RETRY: Duration = Duration::from_secs(30);
+/// How often low space is noted, in milliseconds.
+const LOW_SPACE_MS: i64 = 1000;
+
+impl Store {
+    /// Does the upkeep until [`Store::close`]. For a thread of its own.
+    pub fn upkeep(&self) {
+        let mut pause = Some(Duration::ZERO);
+        loop {
+            let work = self.signal.wait(pause);
+            if work.stop {
+                return;
+            }
+            let mut failed = None;
+            if work.checkpoint {
+                failed = self.checkpoint().err();
+            }
+            if work.space {
+                failed = failed.or(self.make_room(|s| s.trash_floor).err());
+            }
+            pause = match self.collect() {
+                Ok(pause) => pause,
+                Err(error) => {
+                    failed = Some(error);
+                    Some(RETRY)
+                }
+            };
+            if work.commits {
+                // Something was written after a quiet time: look again when it may be due.
+                let soon = self.look_interval();
+                pause = Some(pause.map_or(soon, |p| p.min(soon)));
+            }
+            if let Some(error) = failed {
+                log::warn!("upkeep: {error}");
+            }
+        }
+    }
+
+    /// How long after a write garbage is looked for.
+    fn look_interval(&self) -> Duration {
+        let tenth = u64::try_from(self.config.trash_retention_ms / 10).unwrap_or(0);
+        Duration::from_millis(tenth.clamp(200, 60_000))
+    }
+
+    /// Removes all garbage whose time has come. Gives the time until there is more to do; `None`
+    /// if that is not known before the next write.
+    fn collect(&self) -> Result<Option<Duration>, StoreError> {
+        self.signal.idle();
+        let now = now_ms();
+        let before = now - self.config.trash_retention_ms;
+        let collector = self.collector();
+        let mut after = 0;
+        loop {
+            let step = collector.step(before, after)?;
+            after = step.last;
+            if !step.more || self.signal.stopping() {
+                break;
+            }
+        }
+        self.forget_completed(now - COMPLETED_MS)?;
+        let garbage_due = collector.oldest()?.map(|ms| ms + self.config.trash_retention_ms);
+        let completed_due = self.oldest_completed()?.map(|ms| ms + COMPLETED_MS);
+        let due = garbage_due.into_iter().chain(completed_due).min();
+        Ok(due.map(|ms| {
+            let wait = Duration::from_millis(u64::try_from(ms - now).unwrap_or(0));
+            wait.max(self.look_interval())
+        }))
+    }
+
+    fn oldest_completed(&self) -> Result<Option<i64>, StoreError> {
+        self.readers.read(|conn| {
+            let sql = "SELECT min(done_ms) FROM uploads WHERE done_ms IS NOT NULL";
+            Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+        })
+    }
+
+    /// Forgets uploads that were completed before that time; their objects are not touched.
+    fn forget_completed(&self, before_ms: i64) -> Result<(), StoreError> {
+        if self.oldest_completed()?.is_none_or(|oldest| oldest >= before_ms) {
+            return Ok(());
+        }
+        loop {
+            let gone = self.writer.write(move |conn| {
+                Ok(conn
+                    .prepare_cached(
+                        "DELETE FROM uploads WHERE manifest IN (SELECT manifest FROM uploads
+                             WHERE done_ms IS NOT NULL AND done_ms < ?1 LIMIT ?2)",
+                    )?
+                    .execute([before_ms, FORGET_ROWS])?)
+            })?;
+            if (gone as i64) < FORGET_ROWS {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Removes garbage before its time, oldest first, until there is the room that `floor` picks.
+    /// Whether there is.
+    fn make_room(&self, floor: impl Fn(super::open::Space) -> u64) -> Result<bool, StoreError> {
+        let collector = self.collector();
+        let mut after = 0;
+        loop {
+            let space = self.space()?;
+            if space.free >= floor(space) {
+                return Ok(true);
+            }
+            let step = collector.step(i64::MAX, after)?;
+            if step.removed > 0 {
+                log::info!(
+                    "the disk is getting full: removed {} deleted files early",
+                    step.removed
+                );
+            }
+            if !step.more && step.removed == 0 {
+                return Ok(false);
+            }
+            after = step.last;
+        }
+    }
+
+    /// Whether there is room for new bytes. Garbage goes first.
+    pub(super) fn check_space(&self) -> Result<(), StoreError> {
+        let space = self.space()?;
+        if space.free >= space.trash_floor {
+            return Ok(());
+        }
+        if space.free < space.min_free && !self.make_room(|s| s.min_free)? {
+            return Err(StoreError::Full);
+        }
+        let now = now_ms();
+        if !self.space_was_low(now, LOW_SPACE_MS) {
+            self.low_space_ms.store(now, Ordering::Relaxed);
+            self.signal.space();
+        }
+        Ok(())
+    }
+
+    /// Moves the WAL into metadata.db, without ever waiting for a reader and without holding up
+    /// the writer: PASSIVE, on a connection of its own.
+    ///
+    /// Under a load that never pauses the WAL cannot start over, since there is always a frame
+    /// that is not moved yet; so once it is much too long the last of it is moved with the writer
+    /// held, which takes no longer than a usual commit.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        let conn = open_writer(&self.config.dir.join("metadata.db"), self.config.durable)?;
+        conn.busy_timeout(Duration::from_millis(SQLITE_BUSY_MS))?;
+        let passive = || -> Result<(u64, u64), StoreError> {
+            Ok(conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                let frames = |n: i64| u64::try_from(n).unwrap_or(0);
+                Ok((frames(row.get(1)?), frames(row.get(2)?)))
+            })?)
+        };
+        let (log, moved) = passive()?;
+        if log > moved && log >= 4 * CHECKPOINT_FRAMES {
+            self.writer.exclusive(|_| passive())?;
+        }
+        Ok(())
+    }
+
+    /// Whether the store can be read and written now: for health checks. Writes nothing.
+    pub fn ready(&self) -> Result<(), StoreError> {
+        self.readers.read(|conn| Ok(conn.query_row("SELECT 1", [], |_| Ok(()))?))?;
+        self.writer.exclusive(|conn| Ok(conn.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?))?;
+        let space = self.space()?;
+        if space.free < space.min_free { Err(StoreError::Full) } else { Ok(()) }
+    }
+}
