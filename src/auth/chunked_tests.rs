@@ -280,11 +280,12 @@ fn unsigned_chunks_with_trailers() {
         ("x-amz-decoded-content-length", "8"),
         ("x-amz-trailer", "x-amz-checksum-crc32, X-Amz-Checksum-SHA1"),
     ];
-    for body in [
-        "5\r\nhello\r\n3\r\nabc\r\n0\r\nx-amz-checksum-crc32:A==\r\nX-Amz-Checksum-sha1: B=\r\n\r\n",
-        "5\r\nhello\r\n3\r\nabc\r\n0\r\nx-amz-checksum-sha1:B=\n\r\nx-amz-checksum-crc32:A==\n\r\n\r\n",
-        "00005\r\nhello\r\n3\r\nabc\r\n0\r\nx-amz-checksum-crc32:A==\r\nx-amz-checksum-sha1:B=\r\n\r\n",
+    for (size, end) in [
+        ("5", "x-amz-checksum-crc32:A==\r\nX-Amz-Checksum-sha1: B=\r\n\r\n"),
+        ("5", "x-amz-checksum-sha1:B=\n\r\nx-amz-checksum-crc32:A==\n\r\n\r\n"),
+        ("00005", "x-amz-checksum-crc32:A==\r\nx-amz-checksum-sha1:B=\r\n\r\n"),
     ] {
+        let body = format!("{size}\r\nhello\r\n3\r\nabc\r\n0\r\n{end}");
         for steps in STEPS {
             let kind = PayloadKind::UnsignedChunks;
             let (data, trailers) = receive(&head, kind, body.as_bytes(), None, steps).unwrap();

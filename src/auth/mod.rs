@@ -300,7 +300,8 @@ pub enum PayloadError {
     Sha256Mismatch,
     /// A chunk's or the trailer's signature is wrong (SignatureDoesNotMatch, 403).
     ChunkSignature,
-    /// The framing of aws-chunked is wrong, or it ends early (IncompleteBody, 400; text for the client).
+    /// The framing of aws-chunked is wrong, or it ends early (IncompleteBody, 400; text for the
+    /// client).
     Malformed(String),
     /// A trailer that x-amz-trailer announced is missing or malformed (MalformedTrailerError, 400).
     Trailer(String),

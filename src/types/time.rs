@@ -65,7 +65,7 @@ pub fn parse_http(text: &str) -> Option<i64> {
 /// Seconds of `20261124T100534Z`.
 pub fn parse_basic(text: &str) -> Option<i64> {
     let b = text.as_bytes();
-    if b.len() != 16 || b[8] != b'T' || b[15] != b'Z' {
+    if !text.is_ascii() || b.len() != 16 || b[8] != b'T' || b[15] != b'Z' {
         return None;
     }
     seconds(&text[0..4], &text[4..6], &text[6..8], &text[9..11], &text[11..13], &text[13..15])
@@ -130,7 +130,14 @@ mod tests {
 
     #[test]
     fn refuses_dates_that_do_not_exist() {
-        for bad in ["20260230T000000Z", "20261301T000000Z", "20260101T240000Z", "2026", "é"] {
+        for bad in [
+            "20260230T000000Z",
+            "20261301T000000Z",
+            "20260101T240000Z",
+            "2026",
+            "é",
+            "012é567T000000Z",
+        ] {
             assert_eq!(parse_basic(bad), None, "{bad}");
         }
         for bad in
