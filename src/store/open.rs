@@ -117,6 +117,7 @@ impl Store {
         let buckets = config.dir.join("buckets");
         fs.mkdir(&buckets)?;
         let database = config.dir.join("metadata.db");
+        make_private(&database)?;
         let mut conn = db::open_writer(&database, config.durable)?;
         schema::migrate(&mut conn)?;
         let handle = fs.open(&config.dir)?;
@@ -196,6 +197,17 @@ pub struct Space {
     pub min_free: u64,
     /// Under this garbage is removed before its time.
     pub trash_floor: u64,
+}
+
+/// Makes the database's file, for its owner alone; SQLite gives its other files the same mode.
+fn make_private(database: &Path) -> Result<(), StoreError> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(database)
+        .map(|_| ())
+        .map_err(|e| StoreError::io("create", database, e))
 }
 
 /// Makes the data directory and those above it.
