@@ -1,6 +1,7 @@
 """boto3: listings in pages, by both versions, and deletes by the thousand."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import pytest
 
@@ -57,27 +58,28 @@ def expected(keys, prefix: str, delimiter: str) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.parametrize("operation", ["list_objects", "list_objects_v2"])
-@pytest.mark.parametrize("page_size", [1, 2, 5, 1000])
 @pytest.mark.parametrize(
     ("prefix", "delimiter"),
     [("", ""), ("", "/"), ("dir 0", "/"), ("dir 0/sub/", "/"), ("dir", " "), ("a", "/b"),
      ("日本", "+"), ("zz/", "/"), ("no such", "/")],
 )  # fmt: skip
-def test_pages_add_up(s3, tree, operation, page_size, prefix, delimiter):
-    pages = s3.get_paginator(operation).paginate(
-        Bucket=tree,
-        Prefix=prefix,
-        Delimiter=delimiter,
-        PaginationConfig={"PageSize": page_size},
-    )
-    contents, prefixes = [], []
-    for page in pages:
-        here = [entry["Key"] for entry in page.get("Contents", [])]
-        common = [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
-        assert len(here) + len(common) <= page_size
-        contents += here
-        prefixes += common
-    assert (contents, prefixes) == expected(TREE, prefix, delimiter)
+def test_pages_add_up(s3, tree, operation, prefix, delimiter):
+    wanted = expected(TREE, prefix, delimiter)
+    for page_size in (1, 2, 5, 1000):
+        pages = s3.get_paginator(operation).paginate(
+            Bucket=tree,
+            Prefix=prefix,
+            Delimiter=delimiter,
+            PaginationConfig={"PageSize": page_size},
+        )
+        contents, prefixes = [], []
+        for page in islice(pages, len(TREE) + 1):  # a listing may go round in circles
+            here = [entry["Key"] for entry in page.get("Contents", [])]
+            common = [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
+            assert len(here) + len(common) <= page_size
+            contents += here
+            prefixes += common
+        assert (contents, prefixes) == wanted, f"in pages of {page_size}"
 
 
 def test_starting_somewhere(s3, tree):
