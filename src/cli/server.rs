@@ -30,6 +30,7 @@ pub fn run(config: &Config) -> Result<(), String> {
     start_log(config.log_level);
     // Before anything else runs: a signal from now on ends the server in order.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|e| format!("signals: {e}"))?;
+    raise_open_files();
     let store = Arc::new(open_store(config)?);
     let upkeep = jobs::start(&store).map_err(|e| format!("cannot start a thread: {e}"))?;
     let app = App {
@@ -79,6 +80,17 @@ pub fn run(config: &Config) -> Result<(), String> {
     }
     log::info!("stopped");
     Ok(())
+}
+
+/// Takes as many file descriptors as the system grants: a connection needs one, and the usual soft
+/// limit of 1024 is less than [`crate::limits::MAX_CONNECTIONS`].
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        log::warn!("cannot raise the limit of open files: {error}");
+    }
 }
 
 fn start_log(level: log::LevelFilter) {

@@ -232,4 +232,24 @@ mod tests {
         assert!(Chunked::new().advance(&most).is_ok());
         assert!(Chunked::new().advance(&[most, line].concat()).is_err());
     }
+
+    /// A smoke test of the fuzz target's property: whatever comes, in whatever pieces, there is no
+    /// panic and one result.
+    #[test]
+    fn pieces_make_no_difference_to_mutations() {
+        let seed = b"5\r\nhello\r\na;n=v\r\n0123456789\r\n0\r\nx: 1\r\n\r\nGET /";
+        let mut random = 0x2545_f491_4f6c_dd1d_u64;
+        for _ in 0..20_000 {
+            let mut body = seed.to_vec();
+            for _ in 0..3 {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                let at = random as usize % body.len();
+                body[at] = b"\r\n0159afF;: \tx\0"[(random >> 32) as usize % 15];
+            }
+            let step = 1 + (random >> 48) as usize % 7;
+            assert_eq!(decode(&body, body.len()), decode(&body, step));
+        }
+    }
 }

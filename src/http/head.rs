@@ -413,4 +413,37 @@ mod tests {
         assert!(with(&"A: b\r\n".repeat(MAX_HEADERS - 1)).is_ok());
         assert_eq!(status(with(&"A: b\r\n".repeat(MAX_HEADERS))), 431);
     }
+
+    /// A smoke test of the fuzz target's property: no panic, the end is found at the same place
+    /// however it arrives, and what is accepted has one host and no line end in any part.
+    #[test]
+    fn mutations_are_refused_or_sound() {
+        let seed = b"PUT /b/k?x=y HTTP/1.1\r\nHost: h:1\r\nContent-Length: 12\r\nA: b\r\n\r\n";
+        let bytes = b"\r\n\0 \t:,;/?*+-019aZ\x7f\x80\xc3\xa4\xff";
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut accepted = 0;
+        for _ in 0..50_000 {
+            let mut head = seed.to_vec();
+            for _ in 0..2 {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                let at = random as usize % head.len();
+                head[at] = bytes[(random >> 32) as usize % bytes.len()];
+            }
+            let cut = (random >> 40) as usize % head.len();
+            if let Ok(Scan::Partial(seen)) = scan(&head[..cut], 0) {
+                assert_eq!(scan(&head, seen), scan(&head, 0));
+            }
+            if let Ok(head) = head_of(&head) {
+                accepted += 1;
+                let hosts = head.headers.all("host").count();
+                assert!(hosts == 1 || hosts == 0 && head.old);
+                let parts = head.headers.iter().flat_map(|(n, v)| [n, v]);
+                let clean = |s: &str| !s.contains(['\r', '\n', '\0']);
+                assert!(parts.chain([&*head.path, &*head.query]).all(clean));
+            }
+        }
+        assert!(accepted > 1000, "{accepted}");
+    }
 }

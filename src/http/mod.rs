@@ -28,6 +28,8 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(&self, request: &Request, body: &mut Body<'_>) -> Response;
 
     /// Answers what never became a request: a head that is malformed (400), too large (431), late
-    /// (408), or a server that is too busy (503). `reason` is text for the client.
+    /// (408), or a server that is too busy (503). `reason` is text for the client. Also called on
+    /// the thread that accepts connections, so it must not wait for anything, and its body is
+    /// [`Payload::Bytes`] or empty.
     fn refuse(&self, status: u16, reason: &str) -> Response;
 }

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// First size of the receive buffer, in bytes: nearly every head fits.
 const FIRST_BUFFER_BYTES: usize = 8 * 1024;
+/// A buffer that has grown larger is not kept for the next request, in bytes.
+const KEPT_BUFFER_BYTES: usize = 32 * 1024;
 /// Reads below this many bytes go through the buffer, so that they don't cost a call each.
 const SMALL_READ_BYTES: usize = 512;
 /// Reads of [`Wire::discard`] before others get their turn.
@@ -69,8 +71,9 @@ impl Wire {
         self.start += count;
         debug_assert!(self.start <= self.buffer.len());
         if self.start == self.buffer.len() {
-            self.buffer.clear();
             self.start = 0;
+            self.buffer.clear();
+            self.buffer.shrink_to(KEPT_BUFFER_BYTES);
         }
     }
 
@@ -136,7 +139,9 @@ impl Wire {
     /// Sends `first` and then `second`, all of both, with one call if the socket takes them.
     pub(super) fn send(&self, first: &[u8], second: &[u8]) -> io::Result<()> {
         let mut slices = [IoSlice::new(first), IoSlice::new(second)];
-        let mut slices = &mut slices[..];
+        let count = if second.is_empty() { 1 } else { 2 };
+        let mut slices = &mut slices[..count];
+        // Takes out what is empty.
         IoSlice::advance_slices(&mut slices, 0);
         while let Some(next) = slices.first() {
             let sent = match slices.len() {

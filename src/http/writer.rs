@@ -6,7 +6,8 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Pieces of a streamed body below this size are gathered, in bytes.
+/// Pieces of a body below this size are gathered, in bytes: copying them is cheaper than handing
+/// the kernel one more slice.
 const SMALL_PIECE_BYTES: usize = 4 * 1024;
 /// Gathered bytes, the head among them, that are sent without waiting for more.
 const GATHER_BYTES: usize = 32 * 1024;
@@ -39,6 +40,10 @@ pub(super) fn write(
     }
     match response.payload {
         Payload::Empty | Payload::Length(0) => wire.send(buffer, b""),
+        Payload::Bytes(bytes) if bytes.len() < SMALL_PIECE_BYTES => {
+            buffer.extend_from_slice(&bytes);
+            wire.send(buffer, b"")
+        }
         Payload::Bytes(bytes) => wire.send(buffer, &bytes),
         Payload::Stream(length, mut content) => {
             let mut gather = Gather { wire, pending: buffer, left: length };

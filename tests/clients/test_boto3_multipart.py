@@ -51,23 +51,6 @@ def test_transfer_manager_both_ways(request, bucket, transport):
     assert same_bytes(body_of(s3, Bucket=bucket, Key="copy"), data)
 
 
-def test_the_other_transfer_client(endpoint, bucket, tmp_path):
-    # AWS's C client under boto3: its own signing, chunking and retrying.
-    from boto3.crt import create_crt_transfer_manager
-    from conftest import s3_client
-
-    data = payload(MULTIPART_SIZE, "crt")
-    (tmp_path / "up").write_bytes(data)
-    client = s3_client(endpoint)
-    config = TransferConfig(preferred_transfer_client="crt")
-    manager = create_crt_transfer_manager(client, config)
-    assert manager is not None
-    manager.upload(str(tmp_path / "up"), bucket, "ü key").result(60)
-    manager.download(bucket, "ü key", str(tmp_path / "down")).result(60)
-    manager.shutdown()
-    assert same_bytes((tmp_path / "down").read_bytes(), data)
-
-
 def test_an_upload_by_hand(s3, bucket):
     at = {"Bucket": bucket, "Key": "by hand"}
     parts = split(payload(2 * PART + 100, "hand"), PART)
