@@ -32,6 +32,11 @@ impl Writer {
         self.out.push_str("\">");
     }
 
+    /// Markup as it is, such as a tag with attributes. Never with text of a client.
+    pub fn raw(&mut self, markup: &'static str) {
+        self.out.push_str(markup);
+    }
+
     /// Closes an element.
     pub fn close(&mut self, name: &str) {
         self.out.push_str("</");

@@ -1,16 +1,330 @@
-//! CopyObject and UploadPartCopy.
+//! CopyObject and UploadPartCopy. A whole object on the same file system is copied by hard links;
+//! bytes are moved only for a range, or where links are not to be had.
 
-use super::{Call, S3Error};
+use super::conditions::{self, Conditions, Verdict};
+use super::receive::{Promised, Received, Sink, with_buffer};
+use super::{Call, Code, S3Error, document, metadata, multipart, uri};
+use crate::auth::Trailers;
 use crate::http::Response;
+use crate::limits::{IO_BUFFER_BYTES, MAX_PARTS, MAX_PUT_BYTES};
+use crate::store::{self, Bucket, Data, NewData, NewObject, NewPart, Object, ObjectReader};
+use crate::types::{
+    BucketName, ByteRange, Checksum, ChecksumAlgorithm, ChecksumHasher, ObjectKey, Span, time,
+};
+use crate::xml::Writer;
 
-/// TODO
-pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let _ = call;
-    todo!()
+/// How often a copy begins anew because its source was overwritten under it.
+const COPY_TRIES: u32 = 5;
+
+/// What x-amz-copy-source names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct SourceName {
+    bucket: BucketName,
+    key: ObjectKey,
 }
 
-/// TODO
+/// `/bucket/key` or `bucket/key`, percent-encoded, perhaps with `?versionId=`.
+fn parse_source(header: &str) -> Result<SourceName, S3Error> {
+    let bad = |message: &'static str| S3Error::argument("x-amz-copy-source", header, message);
+    let (path, version) = match header.split_once("?versionId=") {
+        Some((path, version)) => (path, Some(version)),
+        None => (header, None),
+    };
+    if version.is_some_and(|v| v != "null") {
+        return Err(bad("Invalid version id specified"));
+    }
+    let path = uri::decode(path, false).ok_or_else(|| bad("Invalid copy source encoding."))?;
+    let path = path.strip_prefix('/').unwrap_or(&path);
+    let (bucket, key) =
+        path.split_once('/').ok_or_else(|| bad("Invalid copy source object key"))?;
+    let bucket = BucketName::parse(bucket).ok_or_else(|| bad("Invalid copy source bucket name"))?;
+    let key = ObjectKey::parse(key).map_err(|_| bad("Invalid copy source object key"))?;
+    Ok(SourceName { bucket, key })
+}
+
+/// A source that the caller may read and whose conditions hold.
+fn find_source(call: &Call<'_, '_>, name: &SourceName) -> Result<(Bucket, Object), S3Error> {
+    let store = &call.app.store;
+    let bucket = store.bucket(&name.bucket)?.ok_or_else(|| {
+        S3Error::from(Code::NoSuchBucket).element("BucketName", name.bucket.as_str())
+    })?;
+    let object = store
+        .object(bucket.id, &name.key)?
+        .ok_or_else(|| S3Error::from(Code::NoSuchKey).element("Key", name.key.as_str()))?;
+    match Conditions::of_source(call.headers()).check(&object) {
+        Verdict::Proceed => Ok((bucket, object)),
+        Verdict::NotModified => Err(S3Error::from(Code::PreconditionFailed)
+            .element("Condition", "x-amz-copy-source-If-None-Match")),
+        Verdict::Failed(condition) => Err(S3Error::from(Code::PreconditionFailed)
+            .element("Condition", format!("x-amz-copy-source-{condition}"))),
+    }
+}
+
+fn source_of(call: &Call<'_, '_>) -> Result<SourceName, S3Error> {
+    let name = parse_source(call.header("x-amz-copy-source").unwrap_or_default())?;
+    call.authorize("s3:GetObject", &name.bucket, Some(&name.key))?;
+    Ok(name)
+}
+
+/// Whether x-amz-metadata-directive says REPLACE.
+fn replaces_metadata(call: &Call<'_, '_>) -> Result<bool, S3Error> {
+    match call.header("x-amz-metadata-directive") {
+        None => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case("COPY") => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case("REPLACE") => Ok(true),
+        Some(text) => {
+            Err(S3Error::argument("x-amz-metadata-directive", text, "Unknown metadata directive."))
+        }
+    }
+}
+
+/// CopyObject
+pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    metadata::refuse_unsupported(call.headers())?;
+    let name = source_of(call)?;
+    let replace = replaces_metadata(call)?;
+    let bucket = call.bucket()?;
+    let key = call.key()?.clone();
+    let itself = name.bucket == bucket.name && name.key == key;
+    if itself && !replace && call.header("x-amz-website-redirect-location").is_none() {
+        return Err(Code::InvalidRequest.with(
+            "This copy request is illegal because it is trying to copy an object to itself \
+             without changing the object's metadata, storage class, website redirect location \
+             or encryption attributes.",
+        ));
+    }
+    let algorithm = match call.header("x-amz-checksum-algorithm") {
+        None => None,
+        Some(text) => Some(ChecksumAlgorithm::parse(text).ok_or_else(|| {
+            Code::InvalidRequest.with("Checksum algorithm provided is unsupported.")
+        })?),
+    };
+    let precondition = conditions::of_write(call)?;
+    for _ in 0..COPY_TRIES {
+        let (from, source) = find_source(call, &name)?;
+        let Some(data) = link_all(call, &from, &source, &bucket.name)? else { continue };
+        let Some(checksum) = copied_checksum(call, &from, &source, algorithm)? else { continue };
+        let mut meta = source.meta.clone();
+        if replace {
+            meta = metadata::from_headers(call.headers())?;
+        } else if let Some(to) = call.header("x-amz-website-redirect-location") {
+            meta.0.retain(|(name, _)| name != "x-amz-website-redirect-location");
+            meta.0.push(("x-amz-website-redirect-location".to_owned(), to.to_owned()));
+        }
+        let new = NewObject {
+            key: key.clone(),
+            size: source.size,
+            etag: source.etag.clone(),
+            crc64: source.crc64,
+            checksum: checksum.clone(),
+            meta,
+            owner: call.owner()?.id,
+            data,
+        };
+        let stored = call.app.store.put_object(bucket.id, new, precondition.clone())??;
+        return Ok(result("CopyObjectResult", &source.etag.quoted(), stored.modified_ms, checksum));
+    }
+    Err(Code::SlowDown.into())
+}
+
+/// The answer to a copy.
+fn result(root: &str, etag: &str, modified_ms: i64, checksum: Option<Checksum>) -> Response {
+    let mut xml = Writer::document();
+    xml.root(root);
+    xml.text("LastModified", &time::iso(modified_ms));
+    xml.text("ETag", etag);
+    if let Some(checksum) = &checksum {
+        xml.text(checksum.algorithm.element(), &checksum.text());
+        xml.text("ChecksumType", checksum.kind.name());
+    }
+    xml.close(root);
+    document(200, xml)
+}
+
+/// Links every file of an object; `None` if one of them is gone.
+fn link_all(
+    call: &Call<'_, '_>,
+    from: &Bucket,
+    source: &Object,
+    to: &BucketName,
+) -> Result<Option<NewData>, S3Error> {
+    let store = &call.app.store;
+    let manifest = match source.data {
+        Data::Empty => return Ok(Some(NewData::Empty)),
+        Data::Blob(blob) => {
+            let linked = store.link_blob(&from.name, blob, source.crc64, to)?;
+            return Ok(linked.map(NewData::Blob));
+        }
+        Data::Parts(manifest) => manifest,
+    };
+    let mut parts = Vec::new();
+    for part in store.parts(manifest, 0, MAX_PARTS as usize)? {
+        let blob = match part.blob {
+            None => None,
+            Some(blob) => match store.link_blob(&from.name, blob, part.crc64, to)? {
+                None => return Ok(None),
+                linked => linked,
+            },
+        };
+        parts.push(NewPart { part, blob });
+    }
+    let whole = parts.iter().map(|p| p.part.size).sum::<u64>() == source.size;
+    Ok(whole.then_some(NewData::Parts(parts)))
+}
+
+/// The checksum of the copy: the source's, or one that the client asks for, computed if it is not
+/// known. `None` if the source is gone.
+fn copied_checksum(
+    call: &Call<'_, '_>,
+    from: &Bucket,
+    source: &Object,
+    wanted: Option<ChecksumAlgorithm>,
+) -> Result<Option<Option<Checksum>>, S3Error> {
+    let Some(algorithm) = wanted else { return Ok(Some(source.checksum.clone())) };
+    if let Some(known) = known_checksum(source, algorithm) {
+        return Ok(Some(Some(known)));
+    }
+    let Some(mut reader) = call.app.store.open_object(&from.name, source, None)? else {
+        return Ok(None);
+    };
+    let mut hasher = ChecksumHasher::new(algorithm);
+    each_piece(&mut reader, |piece| {
+        hasher.update(piece);
+        Ok(())
+    })?;
+    Ok(Some(Some(Checksum::full(algorithm, hasher.finish()))))
+}
+
+/// A checksum over all bytes that needs no reading.
+fn known_checksum(source: &Object, algorithm: ChecksumAlgorithm) -> Option<Checksum> {
+    if algorithm == ChecksumAlgorithm::Crc64nvme {
+        return Some(Checksum::full(algorithm, source.crc64.to_be_bytes().to_vec()));
+    }
+    source.checksum.clone().filter(|c| c.algorithm == algorithm && c.parts == 0)
+}
+
+fn each_piece(
+    reader: &mut ObjectReader,
+    mut take: impl FnMut(&[u8]) -> Result<(), S3Error>,
+) -> Result<(), S3Error> {
+    with_buffer(IO_BUFFER_BYTES as u64, |buffer| {
+        loop {
+            match reader.read(buffer)? {
+                0 => return Ok(()),
+                n => take(&buffer[..n])?,
+            }
+        }
+    })
+}
+
+/// x-amz-copy-source-range: `bytes=first-last`, both given, inside the source.
+fn source_range(call: &Call<'_, '_>, size: u64) -> Result<Option<Span>, S3Error> {
+    let Some(text) = call.header("x-amz-copy-source-range") else { return Ok(None) };
+    match ByteRange::parse(text) {
+        Some(ByteRange::From(first, Some(last))) if last < size => {
+            Ok(Some(Span { start: first, len: last - first + 1 }))
+        }
+        Some(ByteRange::From(_, Some(_))) => Err(S3Error::from(Code::InvalidRange)
+            .element("RangeRequested", text)
+            .element("ActualObjectSize", size.to_string())),
+        _ => Err(S3Error::argument(
+            "x-amz-copy-source-range",
+            text,
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first \
+             and last are the zero-based offsets of the first and last bytes to copy",
+        )),
+    }
+}
+
+/// UploadPartCopy
 pub fn upload_part_copy(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let _ = call;
-    todo!()
+    metadata::refuse_unsupported(call.headers())?;
+    let number = multipart::part_number(call)?;
+    let name = source_of(call)?;
+    let bucket = call.bucket()?;
+    let upload = multipart::find_upload(call, &bucket)?;
+    let algorithm = upload.checksum.map(|(algorithm, _)| algorithm);
+    for _ in 0..COPY_TRIES {
+        let (from, source) = find_source(call, &name)?;
+        let span = source_range(call, source.size)?;
+        if span.map_or(source.size, |s| s.len) > MAX_PUT_BYTES {
+            return Err(Code::InvalidRequest.with(format!(
+                "The specified copy source is larger than the maximum allowable size for a copy \
+                 source: {MAX_PUT_BYTES}"
+            )));
+        }
+        let received = match link_part(call, &from, &source, span, &bucket, algorithm)? {
+            Some(received) => Some(received),
+            None => copy_part(call, &from, &source, span, &bucket, algorithm)?,
+        };
+        let Some(received) = received else { continue };
+        let checksum = received.checksum.clone();
+        let (etag, modified_ms) = multipart::store_part(call, &upload, number, received)?;
+        return Ok(result("CopyPartResult", &etag.quoted(), modified_ms, checksum));
+    }
+    Err(Code::SlowDown.into())
+}
+
+/// A part by hard link, if it is all of an object of one file whose hashes are known.
+fn link_part(
+    call: &Call<'_, '_>,
+    from: &Bucket,
+    source: &Object,
+    span: Option<Span>,
+    to: &Bucket,
+    algorithm: Option<ChecksumAlgorithm>,
+) -> Result<Option<Received>, S3Error> {
+    let whole = span.is_none_or(|s| s.len == source.size);
+    let (Data::Blob(blob), Some(md5), true) = (source.data, source.etag.md5(), whole) else {
+        return Ok(None);
+    };
+    let checksum = match algorithm {
+        None => None,
+        Some(algorithm) => match known_checksum(source, algorithm) {
+            Some(known) => Some(known),
+            None => return Ok(None),
+        },
+    };
+    let linked = call.app.store.link_blob(&from.name, blob, source.crc64, &to.name)?;
+    Ok(linked.map(|blob| Received {
+        blob: Some(blob),
+        size: source.size,
+        md5,
+        crc64: source.crc64,
+        checksum,
+    }))
+}
+
+/// A part by copying bytes. `None` if the source is gone.
+fn copy_part(
+    call: &Call<'_, '_>,
+    from: &Bucket,
+    source: &Object,
+    span: Option<Span>,
+    to: &Bucket,
+    algorithm: Option<ChecksumAlgorithm>,
+) -> Result<Option<Received>, S3Error> {
+    let store: &store::Store = &call.app.store;
+    let Some(mut reader) = store.open_object(&from.name, source, span)? else { return Ok(None) };
+    let mut sink = Sink::new(store.create_blob(&to.name)?, algorithm);
+    each_piece(&mut reader, |piece| sink.write(piece))?;
+    sink.finish(&Promised::default(), &Trailers::new()).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources() {
+        let name = |text| parse_source(text).map(|s| (s.bucket.to_string(), s.key.to_string()));
+        let is = |bucket: &str, key: &str| (bucket.to_owned(), key.to_owned());
+        assert_eq!(name("/abc/a%20b").unwrap(), is("abc", "a b"));
+        assert_eq!(name("abc/a/b+c").unwrap(), is("abc", "a/b+c"));
+        assert_eq!(name("abc/a%3FversionId=x").unwrap(), is("abc", "a?versionId=x"));
+        assert_eq!(name("abc/k?versionId=null").unwrap(), is("abc", "k"));
+        for bad in ["", "abc", "abc/", "A_/k", "abc/%zz", "abc/k?versionId=1"] {
+            assert_eq!(name(bad).unwrap_err().code, Code::InvalidArgument, "{bad}");
+        }
+    }
 }

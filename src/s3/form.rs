@@ -1,10 +1,196 @@
-//! POST form upload.
+//! PostObject: an upload from a browser's form, with a signed policy.
 
-use super::{Call, S3Error};
-use crate::http::Response;
+use super::multipart_form::{FormFault, FormReader, Preamble, boundary};
+use super::object::with_checksum;
+use super::receive::{Promised, Received, Sink, drain};
+use super::{Call, Code, S3Error, document, metadata, uri};
+use crate::auth::Trailers;
+use crate::auth::post_form::{self, FormAuth, FormError};
+use crate::http::{Headers, Response};
+use crate::limits::MAX_PUT_BYTES;
+use crate::store::{Bucket, NewData, NewObject};
+use crate::types::{ETag, KeyError, ObjectKey, Precondition, time};
+use crate::xml::Writer;
 
-/// TODO
+/// Fields that are metadata headers under the same name.
+const META_FIELDS: [&str; 6] = [
+    "cache-control",
+    "content-type",
+    "content-disposition",
+    "content-encoding",
+    "expires",
+    "x-amz-website-redirect-location",
+];
+
+impl From<FormError> for S3Error {
+    fn from(error: FormError) -> Self {
+        match error {
+            FormError::Auth(error) => error.into(),
+            FormError::InvalidPolicyDocument(text) => Code::InvalidPolicyDocument.with(text),
+            FormError::TooLarge { size, largest } => S3Error::from(Code::EntityTooLarge)
+                .element("ProposedSize", size.to_string())
+                .element("MaxSizeAllowed", largest.to_string()),
+            FormError::TooSmall { size, smallest } => S3Error::from(Code::EntityTooSmall)
+                .element("ProposedSize", size.to_string())
+                .element("MinSizeAllowed", smallest.to_string()),
+        }
+    }
+}
+
+impl From<FormFault<S3Error>> for S3Error {
+    fn from(fault: FormFault<S3Error>) -> Self {
+        match fault {
+            FormFault::Malformed(text) => Code::MalformedPOSTRequest.with(text),
+            FormFault::TooLarge => Code::MaxPostPreDataLengthExceededError.into(),
+            FormFault::Inner(error) => error,
+        }
+    }
+}
+
+/// PostObject
 pub fn post_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let _ = call;
-    todo!()
+    let boundary = call
+        .header("content-type")
+        .and_then(boundary)
+        .ok_or_else(|| Code::MalformedPOSTRequest.with("Content-Type has no boundary."))?;
+    let mut payload = call.payload.take().ok_or(Code::MalformedPOSTRequest)?;
+    let mut form =
+        FormReader::new(&boundary, |buf: &mut [u8]| payload.read(buf).map_err(S3Error::from));
+    let mut preamble = form.preamble()?;
+    let (key, auth) = admit(call, &mut preamble)?;
+    let bucket = call.bucket()?;
+    let meta = metadata_of(&preamble)?;
+    let promised = Promised::from_fields(|name| preamble.fields.get(name).map(String::as_str))?;
+
+    let writer = call.app.store.create_blob(&bucket.name)?;
+    let mut sink = Sink::new(writer, promised.algorithm);
+    form.file(|piece| {
+        sink.write(piece)?;
+        if sink.len() > MAX_PUT_BYTES {
+            return Err(Code::EntityTooLarge.into());
+        }
+        match auth.check_size(sink.len()) {
+            Err(error @ FormError::TooLarge { .. }) => Err(error.into()),
+            _ => Ok(()),
+        }
+    })?;
+    drop(form);
+    auth.check_size(sink.len())?;
+    drain(&mut payload)?;
+    payload.finish()?;
+    let received = sink.finish(&promised, &Trailers::new())?;
+    let Received { blob, size, md5, crc64, checksum } = received;
+    let etag = ETag::from_md5(&md5);
+    let new = NewObject {
+        key: key.clone(),
+        size,
+        etag: etag.clone(),
+        crc64,
+        checksum: checksum.clone(),
+        meta,
+        owner: call.owner()?.id,
+        data: blob.map_or(NewData::Empty, NewData::Blob),
+    };
+    call.app.store.put_object(bucket.id, new, Precondition::default())??;
+    Ok(with_checksum(answer(call, &preamble, &bucket, &key, &etag), checksum.as_ref()))
+}
+
+/// The key of the upload, and whether its sender may make it.
+fn admit(
+    call: &mut Call<'_, '_>,
+    preamble: &mut Preamble,
+) -> Result<(ObjectKey, FormAuth), S3Error> {
+    let Some(template) = preamble.fields.get("key") else {
+        return Err(S3Error::argument(
+            "key",
+            "",
+            "Bucket POST must contain a field named 'key'.  If it is specified, please check the \
+             order of the fields.",
+        ));
+    };
+    let key = template.replace("${filename}", &preamble.filename);
+    preamble.fields.insert("key".to_owned(), key.clone());
+    let key = ObjectKey::parse(key).map_err(|error| match error {
+        KeyError::TooLong => S3Error::from(Code::KeyTooLongError),
+        KeyError::Empty => {
+            S3Error::argument("key", "", "User key must have a length greater than 0.")
+        }
+    })?;
+    let name = call.bucket_name()?.to_string();
+    let now = time::now_ms() / 1000;
+    let app = call.app;
+    let auth = post_form::authenticate_form(&preamble.fields, &name, &*app.keys, &app.auth, now)?;
+    call.authorize_form(auth.identity.clone(), &key)?;
+    Ok((key, auth))
+}
+
+/// The metadata that the fields give, after refusing those that ask for more than there is.
+fn metadata_of(preamble: &Preamble) -> Result<crate::store::Meta, S3Error> {
+    let mut fields: Vec<(String, String)> = preamble
+        .fields
+        .iter()
+        .map(|(name, value)| match name.as_str() {
+            "acl" => ("x-amz-acl".to_owned(), value.clone()),
+            _ => (name.clone(), value.clone()),
+        })
+        .collect();
+    metadata::refuse_unsupported(&Headers::new(fields.clone()))?;
+    fields.retain(|(name, _)| {
+        META_FIELDS.contains(&name.as_str()) || name.starts_with("x-amz-meta-")
+    });
+    if let (Some(file_type), false) =
+        (&preamble.file_type, preamble.fields.contains_key("content-type"))
+    {
+        fields.push(("content-type".to_owned(), file_type.clone()));
+    }
+    metadata::collect(fields.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+}
+
+/// The answer that the form asks for: a redirect, a document, or nothing.
+fn answer(
+    call: &Call<'_, '_>,
+    preamble: &Preamble,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    etag: &ETag,
+) -> Response {
+    let field = |name: &str| preamble.fields.get(name).map(String::as_str);
+    let location = location(call, bucket, key);
+    let plain = |status| {
+        Response::new(status).header("etag", etag.quoted()).header("location", location.clone())
+    };
+    let redirect = field("success_action_redirect").or_else(|| field("redirect"));
+    if let Some(url) =
+        redirect.filter(|url| url.starts_with("http://") || url.starts_with("https://"))
+    {
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let to = format!(
+            "{url}{separator}bucket={}&key={}&etag={}",
+            uri::encode(bucket.name.as_str(), false),
+            uri::encode(key.as_str(), false),
+            uri::encode(&etag.quoted(), false),
+        );
+        return Response::new(303).header("location", to).header("etag", etag.quoted());
+    }
+    match field("success_action_status") {
+        Some("200") => plain(200),
+        Some("201") => {
+            let mut xml = Writer::document();
+            xml.open("PostResponse");
+            xml.text("Location", &location);
+            xml.text("Bucket", bucket.name.as_str());
+            xml.text("Key", key.as_str());
+            xml.text("ETag", &etag.quoted());
+            xml.close("PostResponse");
+            document(201, xml).header("etag", etag.quoted()).header("location", location)
+        }
+        _ => plain(204),
+    }
+}
+
+/// The URL of an object, as the client reached us.
+pub fn location(call: &Call<'_, '_>, bucket: &Bucket, key: &ObjectKey) -> String {
+    let host = call.header("host").unwrap_or("localhost");
+    let key = uri::encode(key.as_str(), true);
+    format!("http://{host}/{}/{key}", bucket.name)
 }

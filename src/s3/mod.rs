@@ -1,12 +1,17 @@
 //! S3: from a request to an operation, and from its result to the answer.
 
+mod absent;
+mod attributes;
 mod bucket;
+mod conditions;
 mod copy;
 mod delete;
 mod error;
 mod form;
 mod list;
+mod metadata;
 mod multipart;
+mod multipart_form;
 mod object;
 mod receive;
 pub mod table;
@@ -243,15 +248,17 @@ impl App {
         (row.run)(&mut call)
     }
 
-    /// The access decision of a row; `None` only for a POST form without other credentials, which
-    /// is decided when its fields have been read.
+    /// The access decision of a row; `None` only for a CORS preflight, which browsers never sign,
+    /// and for a POST form without other credentials, which is decided when its fields have been
+    /// read.
     fn may(
         &self,
         identity: &Identity,
         row: &Operation,
         address: &Address,
     ) -> Result<Option<Authorized>, S3Error> {
-        if row.name == "PostObject" && *identity == Identity::Anonymous {
+        let form = row.name == "PostObject" && *identity == Identity::Anonymous;
+        if form || row.method == Method::Options {
             return Ok(None);
         }
         let bucket = address.bucket.as_ref();

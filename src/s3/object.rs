@@ -1,28 +1,306 @@
-//! PutObject, GetObject, HeadObject, GetObjectAttributes.
+//! PutObject, GetObject, HeadObject.
 
-use super::{Call, S3Error};
-use crate::http::Response;
+use super::conditions::{self, Conditions, Verdict};
+use super::receive::{receive, with_buffer};
+use super::{Call, Code, S3Error, metadata};
+use crate::auth::Identity;
+use crate::http::{Content, Payload, Response};
+use crate::limits::IO_BUFFER_BYTES;
+use crate::store::{self, Data, NewData, NewObject, Object, ObjectReader};
+use crate::types::{ByteRange, Checksum, ChecksumAlgorithm, ETag, Span};
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// TODO
+/// Objects whose bytes were not what was stored, since the start.
+pub static CORRUPT_READS: AtomicU64 = AtomicU64::new(0);
+
+/// How often a read begins anew because its object was overwritten under it.
+const READ_TRIES: u32 = 5;
+
+/// PutObject
 pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let _ = call;
-    todo!()
+    metadata::refuse_unsupported(call.headers())?;
+    let meta = metadata::from_headers(call.headers())?;
+    let precondition = conditions::of_write(call)?;
+    let bucket = call.bucket()?;
+    let key = call.key()?.clone();
+    if !precondition.is_empty() {
+        // Spares the body of a write that cannot succeed; the decision is the store's, below.
+        let now = call.app.store.object(bucket.id, &key)?;
+        precondition
+            .check(now.as_ref().map(Object::current))
+            .map_err(|violation| S3Error::from(store::Refused::Precondition(violation)))?;
+    }
+    let owner = call.owner()?.id;
+    let received = receive(call, &bucket, None)?;
+    let etag = ETag::from_md5(&received.md5);
+    let new = NewObject {
+        key,
+        size: received.size,
+        etag: etag.clone(),
+        crc64: received.crc64,
+        checksum: received.checksum.clone(),
+        meta,
+        owner,
+        data: received.blob.map_or(NewData::Empty, NewData::Blob),
+    };
+    call.app.store.put_object(bucket.id, new, precondition)??;
+    let response = Response::new(200).header("etag", etag.quoted());
+    Ok(with_checksum(response, received.checksum.as_ref()))
 }
 
-/// TODO
-pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let _ = call;
-    todo!()
+/// Adds x-amz-checksum-* and x-amz-checksum-type.
+pub fn with_checksum(response: Response, checksum: Option<&Checksum>) -> Response {
+    match checksum {
+        Some(checksum) => response
+            .header(checksum.algorithm.header(), checksum.text())
+            .header("x-amz-checksum-type", checksum.kind.name()),
+        None => response,
+    }
 }
 
-/// TODO
+/// Refuses a version that does not exist: without versioning there is only `null`.
+pub fn check_version(call: &Call<'_, '_>) -> Result<(), S3Error> {
+    match call.param("versionId") {
+        None | Some("null") => Ok(()),
+        Some(version) => {
+            Err(S3Error::argument("versionId", version, "Invalid version id specified"))
+        }
+    }
+}
+
+/// The object of a call, or NoSuchKey.
+pub fn find(call: &Call<'_, '_>, bucket: &store::Bucket) -> Result<Object, S3Error> {
+    let key = call.key()?;
+    call.app
+        .store
+        .object(bucket.id, key)?
+        .ok_or_else(|| S3Error::from(Code::NoSuchKey).element("Key", key.as_str()))
+}
+
+/// HeadObject
 pub fn head(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let _ = call;
-    todo!()
+    read(call, false)
 }
 
-/// TODO
-pub fn attributes(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let _ = call;
-    todo!()
+/// GetObject
+pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    read(call, true)
+}
+
+/// What of an object is asked for.
+struct Selection {
+    /// Its bytes, unless all.
+    span: Option<Span>,
+    /// How many parts it has, and the checksum of the one that was asked for.
+    part: Option<(usize, Option<Checksum>)>,
+}
+
+fn read(call: &mut Call<'_, '_>, with_body: bool) -> Result<Response, S3Error> {
+    check_version(call)?;
+    let bucket = call.bucket()?;
+    for _ in 0..READ_TRIES {
+        let object = find(call, &bucket)?;
+        match Conditions::of_read(call.headers()).check(&object) {
+            Verdict::Proceed => {}
+            Verdict::NotModified => return Ok(metadata::describe(Response::new(304), &object)),
+            Verdict::Failed(condition) => {
+                return Err(S3Error::from(Code::PreconditionFailed).element("Condition", condition));
+            }
+        }
+        let selection = select(call, &object)?;
+        let mut response = respond(call, &object, &selection)?;
+        if !with_body {
+            let len = selection.span.map_or(object.size, |s| s.len);
+            return Ok(response.payload(Payload::Length(len)));
+        }
+        let Some(reader) = call.app.store.open_object(&bucket.name, &object, selection.span)?
+        else {
+            continue;
+        };
+        response.payload = content(call, &object, reader)?;
+        return Ok(response);
+    }
+    Err(Code::SlowDown.into())
+}
+
+fn select(call: &Call<'_, '_>, object: &Object) -> Result<Selection, S3Error> {
+    let range = call.header("range").filter(|_| range_holds(call, object));
+    if let Some(number) = call.param("partNumber") {
+        if range.is_some() {
+            return Err(Code::InvalidRequest
+                .with("Cannot specify both Range header and partNumber query parameter."));
+        }
+        return select_part(call, object, number);
+    }
+    let span = match range.and_then(ByteRange::parse) {
+        None => None,
+        Some(range) => Some(range.within(object.size).ok_or_else(|| {
+            let asked = call.header("range").unwrap_or_default();
+            let mut error = S3Error::from(Code::InvalidRange)
+                .element("RangeRequested", asked)
+                .element("ActualObjectSize", object.size.to_string());
+            error.headers.push(("content-range", format!("bytes */{}", object.size)));
+            error
+        })?),
+    };
+    Ok(Selection { span, part: None })
+}
+
+/// If-Range (RFC 9110, 13.1.5): an entity tag or a date; if it does not hold, Range is ignored.
+fn range_holds(call: &Call<'_, '_>, object: &Object) -> bool {
+    match call.header("if-range") {
+        None => true,
+        Some(value) => match crate::types::time::parse_http(value) {
+            Some(date) => object.modified_ms.div_euclid(1000) <= date,
+            None => ETag::from_text(value) == object.etag,
+        },
+    }
+}
+
+fn select_part(call: &Call<'_, '_>, object: &Object, number: &str) -> Result<Selection, S3Error> {
+    let number: u32 =
+        number.parse().ok().filter(|n| (1..=crate::limits::MAX_PARTS).contains(n)).ok_or_else(
+            || {
+                S3Error::argument(
+                    "partNumber",
+                    number,
+                    "Part number must be an integer between 1 and 10000, inclusive",
+                )
+            },
+        )?;
+    let manifest = match object.data {
+        Data::Parts(manifest) => manifest,
+        Data::Blob(_) | Data::Empty if number == 1 => {
+            let span = (object.size > 0).then_some(Span { start: 0, len: object.size });
+            return Ok(Selection { span, part: Some((0, None)) });
+        }
+        Data::Blob(_) | Data::Empty => return Err(Code::InvalidPartNumber.into()),
+    };
+    let parts = call.app.store.parts(manifest, 0, crate::limits::MAX_PARTS as usize)?;
+    let at = parts.iter().position(|p| p.number == number).ok_or(Code::InvalidPartNumber)?;
+    let start = parts[..at].iter().map(|p| p.size).sum();
+    let span = Span { start, len: parts[at].size };
+    Ok(Selection { span: Some(span), part: Some((parts.len(), parts[at].checksum.clone())) })
+}
+
+/// Query parameters of GET that replace headers of the answer.
+const OVERRIDES: [(&str, &str); 6] = [
+    ("response-content-type", "content-type"),
+    ("response-content-language", "content-language"),
+    ("response-expires", "expires"),
+    ("response-cache-control", "cache-control"),
+    ("response-content-disposition", "content-disposition"),
+    ("response-content-encoding", "content-encoding"),
+];
+
+/// The head of the answer.
+fn respond(
+    call: &Call<'_, '_>,
+    object: &Object,
+    selection: &Selection,
+) -> Result<Response, S3Error> {
+    let partial = selection.span.is_some() || selection.part.is_some();
+    let mut response = metadata::describe(Response::new(if partial { 206 } else { 200 }), object);
+    for (parameter, header) in OVERRIDES {
+        let Some(value) = call.param(parameter) else { continue };
+        if call.identity == Identity::Anonymous {
+            return Err(Code::InvalidRequest.with(
+                "Request specific response headers cannot be used for anonymous GET requests.",
+            ));
+        }
+        response.headers.retain(|(name, _)| name != header);
+        response = response.header(header, value);
+    }
+    if let Some(Span { start, len }) = selection.span {
+        let range = format!("bytes {start}-{}/{}", start + len.max(1) - 1, object.size);
+        response = response.header("content-range", range);
+    }
+    let wants_checksum =
+        call.header("x-amz-checksum-mode").is_some_and(|m| m.eq_ignore_ascii_case("enabled"));
+    match &selection.part {
+        Some((count, checksum)) => {
+            if *count > 0 {
+                response = response.header("x-amz-mp-parts-count", count.to_string());
+            }
+            if wants_checksum {
+                response = match checksum {
+                    Some(_) => with_checksum(response, checksum.as_ref()),
+                    None if *count == 0 => with_checksum(response, object.checksum.as_ref()),
+                    None => response,
+                };
+            }
+        }
+        None if wants_checksum && selection.span.is_none() => {
+            response = with_checksum(response, Some(&stored_checksum(object)));
+        }
+        None => {}
+    }
+    Ok(response)
+}
+
+/// The checksum that a client may ask for: its own, or the CRC-64/NVME that every object has.
+pub fn stored_checksum(object: &Object) -> Checksum {
+    object.checksum.clone().unwrap_or_else(|| {
+        Checksum::full(ChecksumAlgorithm::Crc64nvme, object.crc64.to_be_bytes().to_vec())
+    })
+}
+
+/// The body of the answer. A small one is read and verified before its head goes out; a large one
+/// is verified before its last bytes do.
+fn content(
+    call: &Call<'_, '_>,
+    object: &Object,
+    mut reader: ObjectReader,
+) -> Result<Payload, S3Error> {
+    let len = reader.len();
+    let what = || {
+        let bucket = call.bucket_name().map_or_else(|_| String::new(), ToString::to_string);
+        format!("{} {bucket}/{} version {}", call.request.id, object.key, object.version)
+    };
+    if len > IO_BUFFER_BYTES as u64 {
+        return Ok(Payload::Stream(len, Box::new(Streamed { reader, what: what() })));
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    let mut at = 0;
+    while at < bytes.len() {
+        match reader.read(&mut bytes[at..]) {
+            Ok(n) => at += n,
+            Err(error) => {
+                note_corruption(&error, &what());
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(Payload::Bytes(bytes))
+}
+
+fn note_corruption(error: &store::StoreError, what: &str) {
+    if matches!(error, store::StoreError::Corrupt(_)) {
+        CORRUPT_READS.fetch_add(1, Ordering::Relaxed);
+        log::error!("{what}: {error}");
+    }
+}
+
+/// A large body.
+struct Streamed {
+    reader: ObjectReader,
+    what: String,
+}
+
+impl Content for Streamed {
+    fn write_to(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        with_buffer(IO_BUFFER_BYTES as u64, |buffer| {
+            loop {
+                let n = self.reader.read(buffer).map_err(|error| {
+                    note_corruption(&error, &self.what);
+                    io::Error::other(error)
+                })?;
+                if n == 0 {
+                    return Ok(());
+                }
+                out.write_all(&buffer[..n])?;
+            }
+        })
+    }
 }

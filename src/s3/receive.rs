@@ -1,10 +1,14 @@
 //! From the socket to a durable file: the one way in which object bytes come in.
 
-use super::{Call, S3Error};
-use crate::auth::Trailers;
+use super::{Call, Code, S3Error};
+use crate::auth::{PayloadReader, Trailers};
 use crate::http::Headers;
-use crate::store::{Bucket, WrittenBlob};
-use crate::types::{Checksum, ChecksumAlgorithm};
+use crate::limits::{IO_BUFFER_BYTES, MAX_PUT_BYTES};
+use crate::store::{BlobWriter, Bucket, WrittenBlob};
+use crate::types::{Checksum, ChecksumAlgorithm, ChecksumHasher};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use md5::{Digest, Md5};
+use std::cell::RefCell;
 
 /// Bytes that were received, verified and made durable.
 #[derive(Debug)]
@@ -29,8 +33,196 @@ pub fn receive(
     bucket: &Bucket,
     want: Option<ChecksumAlgorithm>,
 ) -> Result<Received, S3Error> {
-    let _ = (call, bucket, want, Trailers::new());
-    todo!()
+    let headers = &call.request.headers;
+    let promised = Promised::from_headers(headers)?;
+    let mut payload = call.payload.take().ok_or(Code::MissingContentLength)?;
+    let length = payload.length().ok_or(Code::MissingContentLength)?;
+    if length > MAX_PUT_BYTES {
+        return Err(Code::EntityTooLarge.into());
+    }
+    let mut sink =
+        Sink::new(call.app.store.create_blob(&bucket.name)?, promised.algorithm.or(want));
+    with_buffer(length, |buffer| -> Result<(), S3Error> {
+        loop {
+            let n = payload.read(buffer)?;
+            if n == 0 {
+                return Ok(());
+            }
+            sink.write(&buffer[..n])?;
+        }
+    })?;
+    let trailers = payload.finish()?;
+    sink.finish(&promised, &trailers)
+}
+
+/// Lends a buffer for `length` bytes; one a thread, so that a request allocates none.
+pub fn with_buffer<T>(length: u64, run: impl FnOnce(&mut [u8]) -> T) -> T {
+    thread_local! {
+        static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    /// A buffer up to this size is kept by its thread; larger ones are given back, since there are
+    /// many threads and few large objects at a time.
+    const KEPT_BYTES: usize = 16 * 1024;
+    let want = usize::try_from(length).unwrap_or(IO_BUFFER_BYTES).clamp(1024, IO_BUFFER_BYTES);
+    if want > KEPT_BYTES {
+        return run(&mut vec![0; want]);
+    }
+    BUFFER.with_borrow_mut(|buffer| {
+        if buffer.len() < want {
+            buffer.resize(want, 0);
+        }
+        run(&mut buffer[..want])
+    })
+}
+
+/// What the head says that the bytes will be.
+#[derive(Default, Debug)]
+pub struct Promised {
+    /// Content-MD5
+    md5: Option<[u8; 16]>,
+    /// The one algorithm of x-amz-checksum-*, or of its announced trailer.
+    pub algorithm: Option<ChecksumAlgorithm>,
+    /// Its value, if it is in the head.
+    value: Option<Vec<u8>>,
+    /// Its value is in a trailer.
+    in_trailer: bool,
+}
+
+/// The value of a checksum field, or InvalidRequest.
+fn decode(algorithm: ChecksumAlgorithm, text: &str) -> Result<Vec<u8>, S3Error> {
+    algorithm.decode(text).ok_or_else(|| {
+        Code::InvalidRequest.with(format!("Value for {} header is invalid.", algorithm.header()))
+    })
+}
+
+impl Promised {
+    /// Reads Content-MD5, x-amz-checksum-*, x-amz-trailer and x-amz-sdk-checksum-algorithm.
+    pub fn from_headers(headers: &Headers) -> Result<Self, S3Error> {
+        let mut promised = Self {
+            md5: headers.get("content-md5").map(content_md5).transpose()?,
+            ..Self::default()
+        };
+        let mut sent = Vec::new();
+        for algorithm in ChecksumAlgorithm::ALL {
+            if let Some(text) = headers.get(algorithm.header()) {
+                promised.value = Some(decode(algorithm, text)?);
+                sent.push(algorithm);
+            }
+        }
+        let trailers = headers.all("x-amz-trailer").flat_map(|t| t.split(','));
+        for name in trailers.map(str::trim) {
+            let named = |a: &ChecksumAlgorithm| a.header().eq_ignore_ascii_case(name);
+            if let Some(algorithm) = ChecksumAlgorithm::ALL.into_iter().find(named) {
+                promised.in_trailer = true;
+                sent.push(algorithm);
+            }
+        }
+        if sent.len() > 1 {
+            return Err(Code::InvalidRequest.with(
+                "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+            ));
+        }
+        promised.algorithm = sent.first().copied();
+        if let Some(name) = headers.get("x-amz-sdk-checksum-algorithm") {
+            let named = ChecksumAlgorithm::parse(name).ok_or_else(|| {
+                Code::InvalidRequest
+                    .with("Value for x-amz-sdk-checksum-algorithm header is invalid.")
+            })?;
+            if promised.algorithm.is_some_and(|a| a != named) {
+                return Err(Code::InvalidRequest
+                    .with("Value for x-amz-sdk-checksum-algorithm header is invalid."));
+            }
+            promised.algorithm = Some(named);
+        }
+        Ok(promised)
+    }
+
+    /// The promises of a POST form: fields instead of headers.
+    pub fn from_fields<'f>(get: impl Fn(&str) -> Option<&'f str>) -> Result<Self, S3Error> {
+        let fields = ChecksumAlgorithm::ALL.iter().map(|a| a.header());
+        let named = fields.chain(["content-md5"]);
+        let pairs = named.filter_map(|n| get(n).map(|v| (n.to_owned(), v.to_owned())));
+        Self::from_headers(&Headers::new(pairs.collect()))
+    }
+}
+
+fn content_md5(text: &str) -> Result<[u8; 16], S3Error> {
+    let decoded = BASE64_STANDARD.decode(text.trim()).ok();
+    decoded.and_then(|md5| md5.try_into().ok()).ok_or_else(|| Code::InvalidDigest.into())
+}
+
+/// Hashes bytes and writes them to a new file.
+pub struct Sink {
+    writer: BlobWriter,
+    md5: Md5,
+    algorithm: Option<ChecksumAlgorithm>,
+    /// None for CRC64NVME, which the file's writer computes anyway.
+    hasher: Option<ChecksumHasher>,
+}
+
+impl Sink {
+    /// Computes this checksum besides MD5 and CRC-64/NVME.
+    pub fn new(writer: BlobWriter, algorithm: Option<ChecksumAlgorithm>) -> Self {
+        let own = algorithm.filter(|a| *a != ChecksumAlgorithm::Crc64nvme);
+        Self { writer, md5: Md5::new(), algorithm, hasher: own.map(ChecksumHasher::new) }
+    }
+
+    /// Takes the next bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), S3Error> {
+        self.md5.update(bytes);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        Ok(self.writer.write(bytes)?)
+    }
+
+    /// Bytes written so far.
+    pub fn len(&self) -> u64 {
+        self.writer.len()
+    }
+
+    /// Verifies every promise, and only then makes the file durable.
+    pub fn finish(self, promised: &Promised, trailers: &Trailers) -> Result<Received, S3Error> {
+        let Self { writer, md5, algorithm, hasher } = self;
+        let (size, crc64) = (writer.len(), writer.crc64());
+        let md5: [u8; 16] = md5.finalize().into();
+        if promised.md5.is_some_and(|promised| promised != md5) {
+            return Err(Code::BadDigest
+                .with("The Content-MD5 you specified did not match what we received."));
+        }
+        let checksum = algorithm.map(|algorithm| {
+            let value = match hasher {
+                Some(hasher) => hasher.finish(),
+                None => crc64.to_be_bytes().to_vec(),
+            };
+            Checksum::full(algorithm, value)
+        });
+        if let Some(checksum) = &checksum {
+            promised.verify(checksum, trailers)?;
+        }
+        Ok(Received { blob: writer.finish()?, size, md5, crc64, checksum })
+    }
+}
+
+impl Promised {
+    fn verify(&self, computed: &Checksum, trailers: &Trailers) -> Result<(), S3Error> {
+        let algorithm = computed.algorithm;
+        let promised = match &self.value {
+            Some(value) => Some(value.clone()),
+            None if self.in_trailer => {
+                let text = trailers.get(algorithm.header()).ok_or(Code::MalformedTrailerError)?;
+                Some(decode(algorithm, text)?)
+            }
+            None => None,
+        };
+        match promised {
+            Some(value) if value != computed.value => Err(Code::BadDigest.with(format!(
+                "The {} you specified did not match the calculated checksum.",
+                algorithm.name()
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Verifies a request document against Content-MD5 and x-amz-checksum-* in head or trailers.
@@ -39,6 +231,19 @@ pub fn verify_document(
     trailers: &Trailers,
     document: &[u8],
 ) -> Result<(), S3Error> {
-    let _ = (headers, trailers, document);
-    todo!()
+    let promised = Promised::from_headers(headers)?;
+    if promised.md5.is_some_and(|md5| md5 != <[u8; 16]>::from(Md5::digest(document))) {
+        return Err(Code::BadDigest.into());
+    }
+    let Some(algorithm) = promised.algorithm else { return Ok(()) };
+    let mut hasher = ChecksumHasher::new(algorithm);
+    hasher.update(document);
+    promised.verify(&Checksum::full(algorithm, hasher.finish()), trailers)
+}
+
+/// Reads a whole payload that is small, such as the tail of a form.
+pub fn drain(payload: &mut PayloadReader<'_, '_>) -> Result<(), S3Error> {
+    let mut scratch = [0; 4096];
+    while payload.read(&mut scratch)? > 0 {}
+    Ok(())
 }

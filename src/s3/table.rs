@@ -78,9 +78,9 @@ pub fn route(request: &Request, target: Target, query: &Query) -> Option<&'stati
         .max_by_key(|row| row.when.len())
 }
 
-use super::{bucket, copy, delete, form, list, multipart, object};
+use super::{absent, attributes, bucket, copy, delete, form, list, multipart, object};
 use Body::{Document, None as NoBody, Stream};
-use Method::{Delete, Get, Head, Post, Put};
+use Method::{Delete, Get, Head, Options, Post, Put};
 use Target::{Bucket, Object, Service};
 use When::{ContentType, Header, Query as Q, QueryIs};
 
@@ -96,11 +96,6 @@ macro_rules! rows {
             run: $run,
         },)*]
     };
-}
-
-/// A sub-resource that JOG does not have.
-fn not_implemented(_: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    Err(super::Code::NotImplemented.into())
 }
 
 /// All operations.
@@ -122,7 +117,7 @@ pub static OPERATIONS: &[Operation] = rows! {
     GetObject: Get Object [], "s3:GetObject", NoBody, object::get;
     HeadObject: Head Object [], "s3:GetObject", NoBody, object::head;
     DeleteObject: Delete Object [], "s3:DeleteObject", NoBody, delete::delete_object;
-    GetObjectAttributes: Get Object [Q("attributes")], "s3:GetObjectAttributes", NoBody, object::attributes;
+    GetObjectAttributes: Get Object [Q("attributes")], "s3:GetObjectAttributes", NoBody, attributes::get;
     CreateMultipartUpload: Post Object [Q("uploads")], "s3:PutObject", NoBody, multipart::create;
     UploadPart: Put Object [Q("partNumber"), Q("uploadId")], "s3:PutObject", Stream, multipart::upload_part;
     UploadPartCopy: Put Object [Q("partNumber"), Q("uploadId"), Header("x-amz-copy-source")], "s3:PutObject", NoBody, copy::upload_part_copy;
@@ -130,6 +125,159 @@ pub static OPERATIONS: &[Operation] = rows! {
     AbortMultipartUpload: Delete Object [Q("uploadId")], "s3:AbortMultipartUpload", NoBody, multipart::abort;
     ListParts: Get Object [Q("uploadId")], "s3:ListMultipartUploadParts", NoBody, multipart::list_parts;
 
-    // Sub-resources that are known and not there yet: PUT /b/k?acl must never become a PutObject.
-    GetBucketAcl: Get Bucket [Q("acl")], "s3:GetBucketAcl", NoBody, not_implemented;
+    // Sub-resources that are known and not kept: PUT /b/k?acl must never become a PutObject.
+    GetBucketAcl: Get Bucket [Q("acl")], "s3:GetBucketAcl", NoBody, absent::bucket_acl;
+    PutBucketAcl: Put Bucket [Q("acl")], "s3:PutBucketAcl", NoBody, absent::not_implemented;
+    GetBucketPolicy: Get Bucket [Q("policy")], "s3:GetBucketPolicy", NoBody, absent::policy;
+    PutBucketPolicy: Put Bucket [Q("policy")], "s3:PutBucketPolicy", NoBody, absent::not_implemented;
+    DeleteBucketPolicy: Delete Bucket [Q("policy")], "s3:DeleteBucketPolicy", NoBody, absent::not_implemented;
+    GetBucketPolicyStatus: Get Bucket [Q("policyStatus")], "s3:GetBucketPolicyStatus", NoBody, absent::policy;
+    GetBucketTagging: Get Bucket [Q("tagging")], "s3:GetBucketTagging", NoBody, absent::tagging;
+    PutBucketTagging: Put Bucket [Q("tagging")], "s3:PutBucketTagging", NoBody, absent::not_implemented;
+    DeleteBucketTagging: Delete Bucket [Q("tagging")], "s3:PutBucketTagging", NoBody, absent::not_implemented;
+    GetBucketVersioning: Get Bucket [Q("versioning")], "s3:GetBucketVersioning", NoBody, absent::versioning;
+    PutBucketVersioning: Put Bucket [Q("versioning")], "s3:PutBucketVersioning", NoBody, absent::not_implemented;
+    ListObjectVersions: Get Bucket [Q("versions")], "s3:ListBucketVersions", NoBody, absent::not_implemented;
+    GetBucketCors: Get Bucket [Q("cors")], "s3:GetBucketCORS", NoBody, absent::cors;
+    PutBucketCors: Put Bucket [Q("cors")], "s3:PutBucketCORS", NoBody, absent::not_implemented;
+    DeleteBucketCors: Delete Bucket [Q("cors")], "s3:PutBucketCORS", NoBody, absent::not_implemented;
+    GetBucketLifecycleConfiguration: Get Bucket [Q("lifecycle")], "s3:GetLifecycleConfiguration", NoBody, absent::lifecycle;
+    PutBucketLifecycleConfiguration: Put Bucket [Q("lifecycle")], "s3:PutLifecycleConfiguration", NoBody, absent::not_implemented;
+    DeleteBucketLifecycleConfiguration: Delete Bucket [Q("lifecycle")], "s3:PutLifecycleConfiguration", NoBody, absent::not_implemented;
+    GetBucketWebsite: Get Bucket [Q("website")], "s3:GetBucketWebsite", NoBody, absent::website;
+    PutBucketWebsite: Put Bucket [Q("website")], "s3:PutBucketWebsite", NoBody, absent::not_implemented;
+    DeleteBucketWebsite: Delete Bucket [Q("website")], "s3:DeleteBucketWebsite", NoBody, absent::not_implemented;
+    GetBucketEncryption: Get Bucket [Q("encryption")], "s3:GetEncryptionConfiguration", NoBody, absent::encryption;
+    PutBucketEncryption: Put Bucket [Q("encryption")], "s3:PutEncryptionConfiguration", NoBody, absent::not_implemented;
+    DeleteBucketEncryption: Delete Bucket [Q("encryption")], "s3:PutEncryptionConfiguration", NoBody, absent::not_implemented;
+    GetObjectLockConfiguration: Get Bucket [Q("object-lock")], "s3:GetBucketObjectLockConfiguration", NoBody, absent::object_lock;
+    PutObjectLockConfiguration: Put Bucket [Q("object-lock")], "s3:PutBucketObjectLockConfiguration", NoBody, absent::not_implemented;
+    GetBucketLogging: Get Bucket [Q("logging")], "s3:GetBucketLogging", NoBody, absent::logging;
+    PutBucketLogging: Put Bucket [Q("logging")], "s3:PutBucketLogging", NoBody, absent::not_implemented;
+    GetBucketNotificationConfiguration: Get Bucket [Q("notification")], "s3:GetBucketNotification", NoBody, absent::notification;
+    PutBucketNotificationConfiguration: Put Bucket [Q("notification")], "s3:PutBucketNotification", NoBody, absent::not_implemented;
+    GetBucketReplication: Get Bucket [Q("replication")], "s3:GetReplicationConfiguration", NoBody, absent::replication;
+    PutBucketReplication: Put Bucket [Q("replication")], "s3:PutReplicationConfiguration", NoBody, absent::not_implemented;
+    DeleteBucketReplication: Delete Bucket [Q("replication")], "s3:PutReplicationConfiguration", NoBody, absent::not_implemented;
+    GetBucketRequestPayment: Get Bucket [Q("requestPayment")], "s3:GetBucketRequestPayment", NoBody, absent::request_payment;
+    PutBucketRequestPayment: Put Bucket [Q("requestPayment")], "s3:PutBucketRequestPayment", NoBody, absent::not_implemented;
+    GetBucketAccelerateConfiguration: Get Bucket [Q("accelerate")], "s3:GetAccelerateConfiguration", NoBody, absent::accelerate;
+    PutBucketAccelerateConfiguration: Put Bucket [Q("accelerate")], "s3:PutAccelerateConfiguration", NoBody, absent::not_implemented;
+    GetBucketOwnershipControls: Get Bucket [Q("ownershipControls")], "s3:GetBucketOwnershipControls", NoBody, absent::ownership;
+    PutBucketOwnershipControls: Put Bucket [Q("ownershipControls")], "s3:PutBucketOwnershipControls", NoBody, absent::not_implemented;
+    DeleteBucketOwnershipControls: Delete Bucket [Q("ownershipControls")], "s3:PutBucketOwnershipControls", NoBody, absent::not_implemented;
+    GetPublicAccessBlock: Get Bucket [Q("publicAccessBlock")], "s3:GetBucketPublicAccessBlock", NoBody, absent::public_access_block;
+    PutPublicAccessBlock: Put Bucket [Q("publicAccessBlock")], "s3:PutBucketPublicAccessBlock", NoBody, absent::not_implemented;
+    DeletePublicAccessBlock: Delete Bucket [Q("publicAccessBlock")], "s3:PutBucketPublicAccessBlock", NoBody, absent::not_implemented;
+    GetBucketInventoryConfiguration: Get Bucket [Q("inventory")], "s3:GetInventoryConfiguration", NoBody, absent::not_implemented;
+    PutBucketInventoryConfiguration: Put Bucket [Q("inventory")], "s3:PutInventoryConfiguration", NoBody, absent::not_implemented;
+    DeleteBucketInventoryConfiguration: Delete Bucket [Q("inventory")], "s3:PutInventoryConfiguration", NoBody, absent::not_implemented;
+    GetBucketAnalyticsConfiguration: Get Bucket [Q("analytics")], "s3:GetAnalyticsConfiguration", NoBody, absent::not_implemented;
+    PutBucketAnalyticsConfiguration: Put Bucket [Q("analytics")], "s3:PutAnalyticsConfiguration", NoBody, absent::not_implemented;
+    DeleteBucketAnalyticsConfiguration: Delete Bucket [Q("analytics")], "s3:PutAnalyticsConfiguration", NoBody, absent::not_implemented;
+    GetBucketMetricsConfiguration: Get Bucket [Q("metrics")], "s3:GetMetricsConfiguration", NoBody, absent::not_implemented;
+    PutBucketMetricsConfiguration: Put Bucket [Q("metrics")], "s3:PutMetricsConfiguration", NoBody, absent::not_implemented;
+    DeleteBucketMetricsConfiguration: Delete Bucket [Q("metrics")], "s3:PutMetricsConfiguration", NoBody, absent::not_implemented;
+    GetBucketIntelligentTieringConfiguration: Get Bucket [Q("intelligent-tiering")], "s3:GetIntelligentTieringConfiguration", NoBody, absent::not_implemented;
+    PutBucketIntelligentTieringConfiguration: Put Bucket [Q("intelligent-tiering")], "s3:PutIntelligentTieringConfiguration", NoBody, absent::not_implemented;
+    DeleteBucketIntelligentTieringConfiguration: Delete Bucket [Q("intelligent-tiering")], "s3:PutIntelligentTieringConfiguration", NoBody, absent::not_implemented;
+    CreateSession: Get Bucket [Q("session")], "s3:CreateSession", NoBody, absent::not_implemented;
+    GetBucketAbac: Get Bucket [Q("abac")], "s3:GetBucketAbac", NoBody, absent::not_implemented;
+    PutBucketAbac: Put Bucket [Q("abac")], "s3:PutBucketAbac", NoBody, absent::not_implemented;
+    CreateBucketMetadataConfiguration: Post Bucket [Q("metadataConfiguration")], "s3:CreateBucketMetadataTableConfiguration", NoBody, absent::not_implemented;
+    GetBucketMetadataConfiguration: Get Bucket [Q("metadataConfiguration")], "s3:GetBucketMetadataTableConfiguration", NoBody, absent::not_implemented;
+    DeleteBucketMetadataConfiguration: Delete Bucket [Q("metadataConfiguration")], "s3:DeleteBucketMetadataTableConfiguration", NoBody, absent::not_implemented;
+    CreateBucketMetadataTableConfiguration: Post Bucket [Q("metadataTable")], "s3:CreateBucketMetadataTableConfiguration", NoBody, absent::not_implemented;
+    GetBucketMetadataTableConfiguration: Get Bucket [Q("metadataTable")], "s3:GetBucketMetadataTableConfiguration", NoBody, absent::not_implemented;
+    DeleteBucketMetadataTableConfiguration: Delete Bucket [Q("metadataTable")], "s3:DeleteBucketMetadataTableConfiguration", NoBody, absent::not_implemented;
+
+    GetObjectAcl: Get Object [Q("acl")], "s3:GetObjectAcl", NoBody, absent::object_acl;
+    PutObjectAcl: Put Object [Q("acl")], "s3:PutObjectAcl", NoBody, absent::not_implemented;
+    GetObjectTagging: Get Object [Q("tagging")], "s3:GetObjectTagging", NoBody, absent::object_tagging;
+    PutObjectTagging: Put Object [Q("tagging")], "s3:PutObjectTagging", NoBody, absent::not_implemented;
+    DeleteObjectTagging: Delete Object [Q("tagging")], "s3:DeleteObjectTagging", NoBody, absent::not_implemented;
+    GetObjectRetention: Get Object [Q("retention")], "s3:GetObjectRetention", NoBody, absent::object_retention;
+    PutObjectRetention: Put Object [Q("retention")], "s3:PutObjectRetention", NoBody, absent::not_implemented;
+    GetObjectLegalHold: Get Object [Q("legal-hold")], "s3:GetObjectLegalHold", NoBody, absent::object_retention;
+    PutObjectLegalHold: Put Object [Q("legal-hold")], "s3:PutObjectLegalHold", NoBody, absent::not_implemented;
+    GetObjectTorrent: Get Object [Q("torrent")], "s3:GetObjectTorrent", NoBody, absent::not_implemented;
+    SelectObjectContent: Post Object [Q("select")], "s3:GetObject", NoBody, absent::not_implemented;
+    RestoreObject: Post Object [Q("restore")], "s3:RestoreObject", NoBody, absent::not_implemented;
+    RenameObject: Put Object [Q("renameObject")], "s3:PutObject", NoBody, absent::not_implemented;
+    UpdateObjectEncryption: Put Object [Q("encryption")], "s3:PutObject", NoBody, absent::not_implemented;
+
+    PreflightBucket: Options Bucket [], "s3:Preflight", NoBody, absent::preflight;
+    PreflightObject: Options Object [], "s3:Preflight", NoBody, absent::preflight;
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Headers;
+    use std::collections::HashSet;
+
+    /// The plainest request that a row is for.
+    fn request(row: &Operation) -> (Request, Query) {
+        let (mut query, mut headers) = (Vec::new(), Vec::new());
+        for when in row.when {
+            match *when {
+                When::Query(name) => query.push(name.to_owned()),
+                When::QueryIs(name, value) => query.push(format!("{name}={value}")),
+                When::Header(name) => headers.push((name.to_owned(), "x".to_owned())),
+                When::ContentType(start) => {
+                    headers.push(("content-type".to_owned(), format!("{start}; boundary=x")));
+                }
+            }
+        }
+        let query = query.join("&");
+        let parsed = Query::parse(&query).unwrap();
+        let request = Request {
+            method: row.method,
+            path: "/b/k".to_owned(),
+            query,
+            headers: Headers::new(headers),
+            peer: [127, 0, 0, 1].into(),
+            received: std::time::Instant::now(),
+            id: String::new(),
+        };
+        (request, parsed)
+    }
+
+    #[test]
+    fn every_row_is_reached_by_its_own_request() {
+        for row in OPERATIONS {
+            let (request, query) = request(row);
+            let found = route(&request, row.target, &query).unwrap();
+            assert_eq!(found.name, row.name);
+        }
+    }
+
+    #[test]
+    fn no_two_rows_tie() {
+        let mut seen = HashSet::new();
+        for row in OPERATIONS {
+            let mut when: Vec<String> = row.when.iter().map(|w| format!("{w:?}")).collect();
+            when.sort();
+            assert!(
+                seen.insert((row.method, format!("{:?}", row.target), when)),
+                "{} has the conditions of another row",
+                row.name
+            );
+        }
+        let names: HashSet<_> = OPERATIONS.iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), OPERATIONS.len());
+    }
+
+    #[test]
+    fn a_sub_resource_never_becomes_an_object() {
+        let resources = ["acl", "tagging", "retention", "legal-hold", "renameObject", "encryption"];
+        for resource in resources {
+            let row = OPERATIONS.iter().find(|row| row.name == "PutObject").unwrap();
+            let (mut request, _) = request(row);
+            request.query = resource.to_owned();
+            let query = Query::parse(resource).unwrap();
+            let found = route(&request, Target::Object, &query).unwrap();
+            assert_ne!(found.name, "PutObject", "{resource}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::blob::WrittenBlob;
 use crate::types::{
-    BucketName, Checksum, ChecksumAlgorithm, ChecksumType, ETag, ObjectKey, Violation,
+    BucketName, Checksum, ChecksumAlgorithm, ChecksumType, Current, ETag, ObjectKey, Violation,
 };
 
 /// The number of a blob: unique for the life of a data directory, growing with time.
@@ -74,6 +74,13 @@ pub struct Object {
     pub owner: String,
     /// Where its bytes are.
     pub data: Data,
+}
+
+impl Object {
+    /// What preconditions look at.
+    pub fn current(&self) -> Current<'_> {
+        Current { etag: &self.etag, modified_ms: self.modified_ms, size: self.size }
+    }
 }
 
 /// A part of an upload or of a multipart object.

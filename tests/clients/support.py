@@ -116,17 +116,22 @@ def read_tree(root: Path) -> dict[str, bytes]:
     }
 
 
-def same_bytes(left: bytes, right: bytes) -> bool:
-    """Whether they are equal. `assert a == b` would print megabytes when they are not."""
-    return left == right
+def same_bytes(got: bytes, wanted: bytes, what: str = "") -> bool:
+    """True, or an error that says where they part: `assert a == b` would print megabytes."""
+    if got == wanted:
+        return True
+    pairs = enumerate(zip(got, wanted))
+    place = next((n for n, (a, b) in pairs if a != b), min(len(got), len(wanted)))
+    raise AssertionError(
+        f"{what}: {len(got)} bytes where {len(wanted)} were expected, different from {place}: "
+        f"{got[place : place + 20]!r} instead of {wanted[place : place + 20]!r}"
+    )
 
 
-def same_files(left: dict[str, bytes], right: dict[str, bytes]) -> bool:
-    """Whether two trees are equal; says which files differ without printing what is in them."""
-    assert sorted(left) == sorted(right)
-    different = [name for name in left if not same_bytes(left[name], right[name])]
-    assert not different
-    return True
+def same_files(got: dict[str, bytes], wanted: dict[str, bytes]) -> bool:
+    """True, or an error that says which of the files differ."""
+    assert sorted(got) == sorted(wanted)
+    return all(same_bytes(got[name], wanted[name], name) for name in wanted)
 
 
 def md5_etag(data: bytes) -> str:

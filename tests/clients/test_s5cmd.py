@@ -45,13 +45,14 @@ def test_a_bucket_and_its_objects(s5cmd, bucket_name, tmp_path):
     source.write_bytes(data)
     key = "日本語/ü ñ+%&.txt"
     s5cmd("cp", source, f"{bucket}/{key}")
+    s5cmd("pipe", f"{bucket}/piped ü", stdin=data)
+    # This client writes the source of a copy as a form would: plus for space, %2B for plus.
     s5cmd("cp", f"{bucket}/{key}", f"{bucket}/copy +1")
     s5cmd("mv", f"{bucket}/copy +1", f"{bucket}/moved +1")
-    s5cmd("pipe", f"{bucket}/piped", stdin=data)
     assert listed(s5cmd, f"{bucket}/*") == {
-        f"{bucket}/{name}": len(data) for name in (key, "moved +1", "piped")
+        f"{bucket}/{name}": len(data) for name in (key, "moved +1", "piped ü")
     }
-    for name in (key, "moved +1", "piped"):
+    for name in (key, "moved +1", "piped ü"):
         assert same_bytes(s5cmd.run("cat", f"{bucket}/{name}").stdout, data)
     assert json.loads(s5cmd("--json", "head", f"{bucket}/{key}"))["size"] == len(data)
     assert s5cmd("du", f"{bucket}/*").split()[0] == str(3 * len(data))
@@ -60,7 +61,7 @@ def test_a_bucket_and_its_objects(s5cmd, bucket_name, tmp_path):
 
     assert "BucketNotEmpty" in s5cmd.fails("rb", bucket)
     s5cmd("rm", f"{bucket}/moved*")
-    assert set(listed(s5cmd, f"{bucket}/*")) == {f"{bucket}/{key}", f"{bucket}/piped"}
+    assert set(listed(s5cmd, f"{bucket}/*")) == {f"{bucket}/{key}", f"{bucket}/piped ü"}
     s5cmd("rm", f"{bucket}/*")
     assert "no object found" in s5cmd.fails("ls", f"{bucket}/*")
     s5cmd("rb", bucket)

@@ -51,7 +51,7 @@ class TlsTerminator:
         self._loop.close()
 
     async def _serve(self, reader, writer):
-        with suppress(OSError):
+        with suppress(OSError, asyncio.CancelledError):
             inside_reader, inside_writer = await asyncio.open_connection(*self._target)
             try:
                 # Either side's end is the end of both: HTTP clients do not half-close.
