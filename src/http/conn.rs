@@ -4,7 +4,7 @@
 use super::body::{Body, BodyReader};
 use super::head::{self, Framing, Head, Refusal, Scan};
 use super::request::{Method, Request};
-use super::response::Response;
+use super::response::{Response, Sent};
 use super::server::{ServerStats, Shared};
 use super::wire::{Wait, Wire};
 use super::writer::{self, Persistence};
@@ -196,7 +196,7 @@ impl Conn {
         };
         let progress = shared.bounds.progress_timeout;
         let mut reader = BodyReader::new(&mut self.wire, framing, expects, progress);
-        let response = answer(shared, &request, framing, &mut reader);
+        let mut response = answer(shared, &request, framing, &mut reader);
 
         let willing = keep_alive && !response.close && !shared.is_stopping();
         let keep = willing && reader.drain(DRAIN_BYTES, shared.bounds.drain_timeout);
@@ -207,11 +207,17 @@ impl Conn {
             false => Persistence::Close,
         };
         let bodiless = request.method == Method::Head;
+        let (done, length) = (response.done.take(), response.length());
         let wire = &self.wire;
         // The content of the response is the handler's code, too.
         let written = catch_unwind(AssertUnwindSafe(|| {
             writer::write(wire, response, persistence, bodiless, buffer)
         }));
+        if let Some(done) = done {
+            let complete = matches!(written, Ok(Ok(())));
+            let body_bytes = if complete && !bodiless { length } else { 0 };
+            done(Sent { body_bytes, complete });
+        }
         self.idle_deadline = Instant::now() + shared.bounds.idle_timeout;
         match written {
             Ok(Ok(())) if keep => After::Again,

@@ -17,7 +17,7 @@ mod writer;
 
 pub use body::Body;
 pub use request::{Headers, Method, Request};
-pub use response::{Content, Payload, Response};
+pub use response::{Content, Done, Payload, Response, Sent};
 pub use server::{Bounds, Server, ServerConfig, ServerStats};
 
 /// What answers requests. Called on one of the pool's threads; a panic inside answers 500 and

@@ -32,12 +32,26 @@ pub struct Response {
     pub payload: Payload,
     /// Close the connection after it.
     pub close: bool,
+    /// Called once when the response has been sent, or has failed to be.
+    pub done: Option<Done>,
 }
+
+/// What became of a response: the bytes of its body that were sent, and whether that was all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sent {
+    /// Bytes of the body; 0 if the response was cut off.
+    pub body_bytes: u64,
+    /// The client's socket took all of it.
+    pub complete: bool,
+}
+
+/// See [`Response::done`].
+pub type Done = Box<dyn FnOnce(Sent) + Send>;
 
 impl Response {
     /// A response without header fields and body.
     pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), payload: Payload::Empty, close: false }
+        Self { status, headers: Vec::new(), payload: Payload::Empty, close: false, done: None }
     }
 
     /// Adds a header field.

@@ -120,15 +120,13 @@ pub fn bucket_acl(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
 /// GetObjectAcl
 pub fn object_acl(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     object::check_version(call)?;
-    let bucket = call.bucket()?;
-    Ok(owner_only(&object::find(call, &bucket)?.owner))
+    Ok(owner_only(&object::find(call)?.1.owner))
 }
 
 /// GetObjectTagging: no tags.
 pub fn object_tagging(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     object::check_version(call)?;
-    let bucket = call.bucket()?;
-    object::find(call, &bucket)?;
+    object::find(call)?;
     let mut xml = Writer::document();
     xml.root("Tagging");
     xml.open("TagSet");
@@ -139,8 +137,7 @@ pub fn object_tagging(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
 
 /// GetObjectRetention, GetObjectLegalHold: none on this object.
 pub fn object_retention(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let bucket = call.bucket()?;
-    object::find(call, &bucket)?;
+    object::find(call)?;
     Err(Code::NoSuchObjectLockConfiguration.into())
 }
 

@@ -30,8 +30,7 @@ pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     if let Some(unknown) = wanted.iter().find(|name| !ATTRIBUTES.contains(name)) {
         return Err(bad(unknown));
     }
-    let bucket = call.bucket()?;
-    let object = object::find(call, &bucket)?;
+    let (_, object) = object::find(call)?;
     let mut xml = Writer::document();
     xml.root("GetObjectAttributesResponse");
     if wanted.contains(&"ETag") {

@@ -291,7 +291,7 @@ impl Handler for App {
         }
         let mut label = Label::default();
         let result = self.run(request, body, &mut label);
-        let (response, code) = match result {
+        let (mut response, code) = match result {
             Ok(response) => (response, None),
             Err(error) => {
                 if let Some(source) = &error.source {
@@ -301,7 +301,7 @@ impl Handler for App {
                 (error.response(path, &request.id, &self.host_id), Some(error.code))
             }
         };
-        access_log(request, &label, &response, code);
+        access_log(request, &label, &mut response, code);
         response
             .header("x-amz-request-id", request.id.as_str())
             .header("x-amz-id-2", self.host_id.as_str())
@@ -322,29 +322,32 @@ impl Handler for App {
     }
 }
 
-/// One line a request: method, operation, bucket, key, status, error code, bytes, microseconds,
-/// requester, request id. Fields are separated by spaces; `-` stands for nothing, and names are
+/// One line a request, when its response has been sent: method, operation, bucket, key, status,
+/// error code, bytes of the body, microseconds, requester, request id. Fields are separated by
+/// spaces; `-` stands for nothing, `cut` for a response that did not get through, and names are
 /// percent-encoded so that a line is always a line.
-fn access_log(request: &Request, label: &Label, response: &Response, code: Option<Code>) {
+fn access_log(request: &Request, label: &Label, response: &mut Response, code: Option<Code>) {
     if !log::log_enabled!(log::Level::Info) {
         return;
     }
     let or_dash = |text: &Option<String>| {
         text.as_ref().map_or_else(|| "-".to_owned(), |t| uri::encode(t, true))
     };
-    log::info!(
-        "{} {} {} {} {} {} {} {} {} {}",
+    let what = format!(
+        "{} {} {} {} {} {}",
         request.method.as_str(),
         if label.operation.is_empty() { "-" } else { label.operation },
         or_dash(&label.bucket),
         or_dash(&label.key),
         response.status,
         code.map_or("-", Code::name),
-        if request.method == Method::Head { 0 } else { response.length() },
-        request.received.elapsed().as_micros(),
-        or_dash(&label.requester),
-        request.id,
     );
+    let who = format!("{} {}", or_dash(&label.requester), request.id);
+    let received = request.received;
+    response.done = Some(Box::new(move |sent| {
+        let bytes = if sent.complete { sent.body_bytes.to_string() } else { "cut".to_owned() };
+        log::info!("{what} {bytes} {} {who}", received.elapsed().as_micros());
+    }));
 }
 
 /// An answer with a document.

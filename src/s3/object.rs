@@ -69,13 +69,16 @@ pub fn check_version(call: &Call<'_, '_>) -> Result<(), S3Error> {
     }
 }
 
-/// The object of a call, or NoSuchKey.
-pub fn find(call: &Call<'_, '_>, bucket: &store::Bucket) -> Result<Object, S3Error> {
-    let key = call.key()?;
-    call.app
-        .store
-        .object(bucket.id, key)?
-        .ok_or_else(|| S3Error::from(Code::NoSuchKey).element("Key", key.as_str()))
+/// The bucket and the object of a call, or NoSuchBucket or NoSuchKey.
+pub fn find(call: &Call<'_, '_>) -> Result<(store::Bucket, Object), S3Error> {
+    let (name, key) = (call.bucket_name()?, call.key()?);
+    let Some((bucket, object)) = call.app.store.find(name, key)? else {
+        return Err(S3Error::from(Code::NoSuchBucket).element("BucketName", name.as_str()));
+    };
+    match object {
+        Some(object) => Ok((bucket, object)),
+        None => Err(S3Error::from(Code::NoSuchKey).element("Key", key.as_str())),
+    }
 }
 
 /// HeadObject
@@ -98,9 +101,8 @@ struct Selection {
 
 fn read(call: &mut Call<'_, '_>, with_body: bool) -> Result<Response, S3Error> {
     check_version(call)?;
-    let bucket = call.bucket()?;
     for _ in 0..READ_TRIES {
-        let object = find(call, &bucket)?;
+        let (bucket, object) = find(call)?;
         match Conditions::of_read(call.headers()).check(&object) {
             Verdict::Proceed => {}
             Verdict::NotModified => return Ok(metadata::describe(Response::new(304), &object)),

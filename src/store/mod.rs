@@ -236,6 +236,25 @@ impl Store {
         self.readers.read(|conn| objects::find(conn, bucket, key))
     }
 
+    /// A bucket and the object at a key in it, as they are at one moment.
+    pub fn find(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+    ) -> Result<Option<(Bucket, Option<Object>)>, StoreError> {
+        self.readers.read(|conn| {
+            // One transaction for both: a snapshot, and half of the locking.
+            conn.prepare_cached("BEGIN")?.execute([])?;
+            let found = (|| {
+                let Some(bucket) = buckets::find(conn, bucket)? else { return Ok(None) };
+                let object = objects::find(conn, bucket.id, key)?;
+                Ok(Some((bucket, object)))
+            })();
+            conn.prepare_cached("COMMIT")?.execute([])?;
+            found
+        })
+    }
+
     /// Writes an object; what was at its key becomes garbage in the same transaction.
     pub fn put_object(&self, bucket: i64, new: NewObject, if_: Precondition) -> Outcome<Stored> {
         let NewObject { key, size, etag, crc64, checksum, meta, owner, data } = new;
