@@ -50,6 +50,10 @@ pub const IO_BUFFER_BYTES: usize = 256 * 1024;
 pub const MAX_DOCUMENT_BYTES: u64 = 2 * 1024 * 1024;
 /// Elements inside one another in a request document.
 pub const MAX_XML_DEPTH: usize = 32;
+/// Elements of a request document; 10,000 parts with a checksum each are 40,001.
+pub const MAX_XML_ELEMENTS: usize = 100_000;
+/// Attributes of one element.
+pub const MAX_XML_ATTRIBUTES: usize = 16;
 /// Body of PutObject, UploadPart and the file of a POST form, in bytes (EntityTooLarge).
 pub const MAX_PUT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 /// Fields of a POST form before its file, all together, in bytes.
@@ -91,8 +95,8 @@ pub const MAX_PRESIGNED_SECONDS: u64 = 7 * 24 * 3600;
 pub const READ_CONNECTIONS: usize = 16;
 /// Page cache of one connection to metadata.db, in KiB.
 pub const SQLITE_CACHE_KIB: i64 = 1024;
-/// metadata.db mapped for reading, in bytes of address space (not of memory).
-pub const SQLITE_MMAP_BYTES: i64 = 1 << 30;
+/// Buckets that are kept in memory.
+pub const CACHED_BUCKETS: usize = 1024;
 /// How long SQLite waits for a lock of another process (Litestream), in milliseconds.
 pub const SQLITE_BUSY_MS: u64 = 10_000;
 /// Jobs in one transaction of the writer.

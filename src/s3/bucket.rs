@@ -1,34 +1,313 @@
 //! Buckets: ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation.
 
-use super::{Call, S3Error};
-use crate::http::Response;
+use super::{Call, Code, S3Error, document};
+use crate::http::{Headers, Response};
+use crate::limits::MAX_LIST_BUCKETS;
+use crate::store::{self, Created};
+use crate::types::time;
+use crate::xml::{self, Writer};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-/// TODO
+/// The region that buckets without a LocationConstraint are in.
+const DEFAULT_REGION: &str = "us-east-1";
+/// Longest LocationConstraint, in bytes.
+const MAX_REGION_BYTES: usize = 64;
+/// ACLs that AWS has for buckets; JOG has the first.
+const CANNED_ACLS: [&str; 5] =
+    ["private", "public-read", "public-read-write", "authenticated-read", "log-delivery-write"];
+
+// ---- ListBuckets -------------------------------------------------------------------------
+
+/// What of the buckets is asked for.
+struct Asked<'a> {
+    prefix: &'a str,
+    region: Option<&'a str>,
+    after: String,
+    max: usize,
+}
+
+impl<'a> Asked<'a> {
+    fn parse(call: &'a Call<'_, '_>) -> Result<Self, S3Error> {
+        let token = call.param("continuation-token").unwrap_or_default();
+        let after = decode_token(token).ok_or_else(|| {
+            let message = "The continuation token provided is incorrect";
+            S3Error::argument("continuation-token", token, message)
+        })?;
+        let max = match call.param("max-buckets") {
+            None => MAX_LIST_BUCKETS,
+            Some(text) => {
+                text.parse().ok().filter(|n| (1..=MAX_LIST_BUCKETS).contains(n)).ok_or_else(
+                    || {
+                        let message = "Argument max-buckets must be an integer between 1 and 10000";
+                        S3Error::argument("max-buckets", text, message)
+                    },
+                )?
+            }
+        };
+        let prefix = call.param("prefix").unwrap_or_default();
+        Ok(Self { prefix, region: call.param("bucket-region"), after, max })
+    }
+
+    /// The buckets of an owner, and whether there are more.
+    fn page(
+        &self,
+        call: &Call<'_, '_>,
+        owner: &str,
+    ) -> Result<(Vec<store::Bucket>, bool), S3Error> {
+        let shown = |b: &store::Bucket| {
+            b.owner == owner && self.region.is_none_or(|r| r == region(call, b))
+        };
+        let mut found: Vec<store::Bucket> = Vec::new();
+        let mut after = self.after.clone();
+        while found.len() <= self.max {
+            let want = self.max + 1 - found.len();
+            let page = call.app.store.buckets(self.prefix, &after, want)?;
+            let Some(last) = page.last() else { break };
+            after = last.name.as_str().to_owned();
+            found.extend(page.into_iter().filter(shown));
+        }
+        let more = found.len() > self.max;
+        found.truncate(self.max);
+        Ok((found, more))
+    }
+}
+
+fn encode_token(name: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(name)
+}
+
+/// The name that a page ended with; empty for an empty token.
+fn decode_token(token: &str) -> Option<String> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// ListBuckets
 pub fn list_buckets(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let _ = call;
-    todo!()
+    let owner = call.owner()?;
+    let asked = Asked::parse(call)?;
+    let (buckets, more) = asked.page(call, &owner.id)?;
+    // AWS gives the region only to those who use one of the newer parameters.
+    let parameters = ["prefix", "max-buckets", "continuation-token", "bucket-region"];
+    let with_region = parameters.iter().any(|p| call.query.has(p));
+    let mut xml = Writer::with_capacity(512 + buckets.len() * 160);
+    xml.root("ListAllMyBucketsResult");
+    xml.open("Owner");
+    xml.text("ID", &owner.id);
+    xml.text("DisplayName", &owner.display_name);
+    xml.close("Owner");
+    xml.open("Buckets");
+    for bucket in &buckets {
+        xml.open("Bucket");
+        xml.text("Name", bucket.name.as_str());
+        xml.with("CreationDate", |out| time::push_iso(out, bucket.created_ms));
+        if with_region {
+            xml.text("BucketRegion", region(call, bucket));
+        }
+        xml.close("Bucket");
+    }
+    xml.close("Buckets");
+    if let (true, Some(last)) = (more, buckets.last()) {
+        xml.text("ContinuationToken", &encode_token(last.name.as_str()));
+    }
+    if let Some(prefix) = call.param("prefix") {
+        xml.text("Prefix", prefix);
+    }
+    xml.close("ListAllMyBucketsResult");
+    Ok(document(200, xml))
 }
 
-/// TODO
+// ---- CreateBucket ------------------------------------------------------------------------
+
+/// CreateBucket. Who has the bucket already may create it again, as in us-east-1; clients rely on
+/// it to make sure that there is one.
 pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let _ = call;
-    todo!()
+    refuse_unsupported(call.headers())?;
+    let document = call.document()?;
+    let constraint = location_constraint(&document)?;
+    if let Some(here) = &call.app.auth.region
+        && !constraint.is_empty()
+        && *here != constraint
+    {
+        return Err(Code::IllegalLocationConstraintException.with(format!(
+            "The {constraint} location constraint is incompatible for the region specific \
+             endpoint this request was sent to."
+        )));
+    }
+    let owner = call.owner()?;
+    let name = call.bucket_name()?;
+    match call.app.store.create_bucket(name, &owner.id, &constraint)? {
+        Created::Exists(bucket) if bucket.owner != owner.id => {
+            Err(S3Error::from(Code::BucketAlreadyExists).element("BucketName", name.as_str()))
+        }
+        Created::Exists(_) | Created::New(_) => {
+            Ok(Response::new(200).header("location", format!("/{name}")))
+        }
+    }
 }
 
-/// TODO
+/// Refuses headers that ask for a bucket that JOG cannot make.
+fn refuse_unsupported(headers: &Headers) -> Result<(), S3Error> {
+    let not_implemented = |what: String| Err(Code::NotImplemented.with(what));
+    for (name, value) in headers.iter() {
+        match name {
+            "x-amz-bucket-object-lock-enabled" if !value.eq_ignore_ascii_case("false") => {
+                return not_implemented("Object Lock is not implemented.".to_owned());
+            }
+            "x-amz-acl" if !CANNED_ACLS.contains(&value) => {
+                return Err(S3Error::argument("x-amz-acl", value, "Invalid canned ACL"));
+            }
+            "x-amz-acl" if value != "private" => {
+                return not_implemented(format!("The canned ACL {value} is not implemented."));
+            }
+            "x-amz-object-ownership" => match value {
+                "BucketOwnerEnforced" => {}
+                "BucketOwnerPreferred" | "ObjectWriter" => {
+                    return not_implemented(format!("Object ownership {value}: not implemented."));
+                }
+                _ => {
+                    let message = "Invalid x-amz-object-ownership header";
+                    return Err(S3Error::argument(name, value, message));
+                }
+            },
+            "x-amz-bucket-namespace" if !value.eq_ignore_ascii_case("global") => {
+                return not_implemented("Bucket namespaces are not implemented.".to_owned());
+            }
+            _ if name.starts_with("x-amz-grant-") => {
+                return not_implemented(format!("{name} is not implemented."));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The LocationConstraint of a CreateBucketConfiguration; empty if there is none.
+fn location_constraint(document: &[u8]) -> Result<String, S3Error> {
+    if document.is_empty() {
+        return Ok(String::new());
+    }
+    let configuration = xml::parse(document, "CreateBucketConfiguration")
+        .map_err(|_| S3Error::from(Code::MalformedXML))?;
+    let mut constraint = "";
+    for element in &configuration.children {
+        match element.name.as_str() {
+            "LocationConstraint" if element.children.is_empty() => {
+                constraint = element.text.trim();
+            }
+            "Tags" if element.children.is_empty() => {}
+            "Tags" => return Err(Code::NotImplemented.with("Bucket tags are not implemented.")),
+            "Location" | "Bucket" => {
+                return Err(Code::InvalidRequest.with("Directory buckets are not supported."));
+            }
+            _ => return Err(Code::MalformedXML.into()),
+        }
+    }
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if constraint.len() > MAX_REGION_BYTES || !constraint.bytes().all(fits) {
+        return Err(S3Error::from(Code::InvalidLocationConstraint)
+            .element("LocationConstraint", constraint));
+    }
+    Ok(constraint.to_owned())
+}
+
+// ---- HeadBucket, DeleteBucket, GetBucketLocation -----------------------------------------
+
+/// The region that a bucket is in.
+fn region<'a>(call: &'a Call<'_, '_>, bucket: &'a store::Bucket) -> &'a str {
+    if bucket.region.is_empty() { &call.app.region } else { &bucket.region }
+}
+
+/// HeadBucket
 pub fn head(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let _ = call;
-    todo!()
+    let bucket = call.bucket()?;
+    Ok(Response::new(200)
+        .header("content-type", "application/xml")
+        .header("x-amz-bucket-region", region(call, &bucket))
+        .header("x-amz-access-point-alias", "false"))
 }
 
-/// TODO
+/// DeleteBucket
 pub fn delete(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let _ = call;
-    todo!()
+    let bucket = call.bucket()?;
+    let named = |error: S3Error| error.element("BucketName", bucket.name.as_str());
+    call.app.store.delete_bucket(&bucket.name)?.map_err(|refused| named(refused.into()))?;
+    Ok(Response::new(204))
 }
 
-/// TODO
+/// GetBucketLocation. A constraint that was given is given back, whatever it is; a bucket in
+/// us-east-1 by default has none.
 pub fn location(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let _ = call;
-    todo!()
+    let bucket = call.bucket()?;
+    let constraint = match region(call, &bucket) {
+        DEFAULT_REGION => bucket.region.as_str(),
+        other => other,
+    };
+    let mut xml = Writer::document();
+    xml.root("LocationConstraint");
+    xml.content(constraint);
+    xml.close("LocationConstraint");
+    Ok(document(200, xml))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn constraint(inside: &str) -> Result<String, Code> {
+        let document = format!("<CreateBucketConfiguration>{inside}</CreateBucketConfiguration>");
+        location_constraint(document.as_bytes()).map_err(|e| e.code)
+    }
+
+    #[test]
+    fn configurations() {
+        assert_eq!(location_constraint(b"").unwrap(), "");
+        assert_eq!(constraint(""), Ok(String::new()));
+        let location = |name: &str| format!("<LocationConstraint>{name}</LocationConstraint>");
+        assert_eq!(constraint(&location("eu-west-1")), Ok("eu-west-1".to_owned()));
+        assert_eq!(constraint(&location("EU")), Ok("EU".to_owned()));
+        assert_eq!(constraint(&location("")), Ok(String::new()));
+        assert_eq!(constraint(&location("a/b")), Err(Code::InvalidLocationConstraint));
+        assert_eq!(constraint(&location("<a/>")), Err(Code::MalformedXML));
+        let tags = "<Tags><Tag><Key>a</Key><Value>b</Value></Tag></Tags>";
+        assert_eq!(constraint(tags), Err(Code::NotImplemented));
+        assert_eq!(
+            constraint("<Bucket><Type>Directory</Type></Bucket>"),
+            Err(Code::InvalidRequest)
+        );
+        assert_eq!(constraint("<Unknown/>"), Err(Code::MalformedXML));
+        assert_eq!(location_constraint(b"<X/>").unwrap_err().code, Code::MalformedXML);
+        assert_eq!(location_constraint(b" ").unwrap_err().code, Code::MalformedXML);
+    }
+
+    #[test]
+    fn headers_that_would_have_to_be_honoured() {
+        let refused = |name: &str, value: &str| {
+            let fields = vec![(name.to_owned(), value.to_owned())];
+            refuse_unsupported(&Headers::new(fields)).err().map(|e| e.code)
+        };
+        assert_eq!(refused("x-amz-acl", "private"), None);
+        assert_eq!(refused("x-amz-object-ownership", "BucketOwnerEnforced"), None);
+        assert_eq!(refused("x-amz-bucket-object-lock-enabled", "false"), None);
+        for (name, value) in [
+            ("x-amz-acl", "public-read"),
+            ("x-amz-grant-read", "id=a"),
+            ("x-amz-object-ownership", "ObjectWriter"),
+            ("x-amz-bucket-object-lock-enabled", "True"),
+            ("x-amz-bucket-namespace", "account-regional"),
+        ] {
+            assert_eq!(refused(name, value), Some(Code::NotImplemented), "{name}");
+        }
+        assert_eq!(refused("x-amz-acl", "mine"), Some(Code::InvalidArgument));
+        assert_eq!(refused("x-amz-object-ownership", "x"), Some(Code::InvalidArgument));
+    }
+
+    #[test]
+    fn tokens() {
+        assert_eq!(decode_token(&encode_token("a.b-c")).as_deref(), Some("a.b-c"));
+        assert_eq!(decode_token("").as_deref(), Some(""));
+        for bad in ["?", "a", "_w"] {
+            assert_eq!(decode_token(bad), None, "{bad}");
+        }
+    }
 }

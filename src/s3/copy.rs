@@ -12,6 +12,7 @@ use crate::types::{
     BucketName, ByteRange, Checksum, ChecksumAlgorithm, ChecksumHasher, ObjectKey, Span, time,
 };
 use crate::xml::Writer;
+use std::sync::Arc;
 
 /// How often a copy begins anew because its source was overwritten under it.
 const COPY_TRIES: u32 = 5;
@@ -43,7 +44,7 @@ fn parse_source(header: &str) -> Result<SourceName, S3Error> {
 }
 
 /// A source that the caller may read and whose conditions hold.
-fn find_source(call: &Call<'_, '_>, name: &SourceName) -> Result<(Bucket, Object), S3Error> {
+fn find_source(call: &Call<'_, '_>, name: &SourceName) -> Result<(Arc<Bucket>, Object), S3Error> {
     let store = &call.app.store;
     let bucket = store.bucket(&name.bucket)?.ok_or_else(|| {
         S3Error::from(Code::NoSuchBucket).element("BucketName", name.bucket.as_str())

@@ -20,11 +20,12 @@ pub mod uri;
 pub use error::{Code, S3Error};
 
 use crate::access::{self, Ask, Authorized};
-use crate::auth::{self, AuthConfig, Identity, Keys, PayloadReader};
+use crate::auth::{self, AuthConfig, Identity, Keys, PayloadReader, Trailers};
 use crate::http::{Body, Handler, Headers, Method, Payload, Request, Response};
 use crate::limits::MAX_DOCUMENT_BYTES;
 use crate::store::{self, SharedStore};
 use crate::types::{BucketName, KeyError, ObjectKey, time};
+use std::sync::Arc;
 use table::{Operation, Target};
 use uri::Query;
 
@@ -89,7 +90,7 @@ impl Call<'_, '_> {
     }
 
     /// The bucket of the request, or NoSuchBucket.
-    pub fn bucket(&self) -> Result<store::Bucket, S3Error> {
+    pub fn bucket(&self) -> Result<Arc<store::Bucket>, S3Error> {
         let name = self.bucket_name()?;
         let bucket = self.app.store.bucket(name)?;
         bucket.ok_or_else(|| S3Error::from(Code::NoSuchBucket).element("BucketName", name.as_str()))
@@ -122,7 +123,15 @@ impl Call<'_, '_> {
     /// Reads the body of an operation whose row says [`table::Body::Document`]: at most
     /// [`MAX_DOCUMENT_BYTES`], verified against every checksum that the client sent with it.
     pub fn document(&mut self) -> Result<Vec<u8>, S3Error> {
-        let Some(mut payload) = self.payload.take() else { return Ok(Vec::new()) };
+        let (document, trailers) = self.whole_body()?;
+        receive::verify_document(&self.request.headers, &trailers, &document)?;
+        Ok(document)
+    }
+
+    /// As [`Self::document`], but verified only against its signature: for a document beside which
+    /// the client's checksums are about something else.
+    pub fn whole_body(&mut self) -> Result<(Vec<u8>, Trailers), S3Error> {
+        let Some(mut payload) = self.payload.take() else { return Ok(Default::default()) };
         let mut document = Vec::new();
         let mut chunk = [0u8; 8192];
         loop {
@@ -135,9 +144,7 @@ impl Call<'_, '_> {
             }
             document.extend_from_slice(&chunk[..n]);
         }
-        let trailers = payload.finish()?;
-        receive::verify_document(&self.request.headers, &trailers, &document)?;
-        Ok(document)
+        Ok((document, payload.finish()?))
     }
 }
 

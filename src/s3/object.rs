@@ -9,6 +9,7 @@ use crate::limits::IO_BUFFER_BYTES;
 use crate::store::{self, Data, NewData, NewObject, Object, ObjectReader};
 use crate::types::{ByteRange, Checksum, ChecksumAlgorithm, ETag, Span};
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Objects whose bytes were not what was stored, since the start.
@@ -70,12 +71,10 @@ pub fn check_version(call: &Call<'_, '_>) -> Result<(), S3Error> {
 }
 
 /// The bucket and the object of a call, or NoSuchBucket or NoSuchKey.
-pub fn find(call: &Call<'_, '_>) -> Result<(store::Bucket, Object), S3Error> {
-    let (name, key) = (call.bucket_name()?, call.key()?);
-    let Some((bucket, object)) = call.app.store.find(name, key)? else {
-        return Err(S3Error::from(Code::NoSuchBucket).element("BucketName", name.as_str()));
-    };
-    match object {
+pub fn find(call: &Call<'_, '_>) -> Result<(Arc<store::Bucket>, Object), S3Error> {
+    let bucket = call.bucket()?;
+    let key = call.key()?;
+    match call.app.store.object(bucket.id, key)? {
         Some(object) => Ok((bucket, object)),
         None => Err(S3Error::from(Code::NoSuchKey).element("Key", key.as_str())),
     }

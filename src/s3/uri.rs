@@ -33,6 +33,12 @@ pub fn decode(text: &str, plus: bool) -> Option<String> {
 /// Encodes all but the unreserved characters (RFC 3986, 2.3); `/` too unless `keep_slash`.
 pub fn encode(text: &str, keep_slash: bool) -> String {
     let mut out = String::with_capacity(text.len() + 8);
+    push_encoded(&mut out, text, keep_slash);
+    out
+}
+
+/// Appends what [`encode`] gives.
+pub fn push_encoded(out: &mut String, text: &str, keep_slash: bool) {
     for &b in text.as_bytes() {
         match b {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -47,7 +53,6 @@ pub fn encode(text: &str, keep_slash: bool) -> String {
             }
         }
     }
-    out
 }
 
 /// The parameters of a query string, decoded, in their order.

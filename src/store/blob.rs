@@ -60,7 +60,11 @@ impl Blobs {
             return Ok(());
         }
         self.make_dirs(parent)?;
-        self.fs.mkdir(dir)?;
+        // objects/ and the upper level hold folders; what is two levels below objects/ has files.
+        let holds_files = dir.ancestors().nth(2).is_some_and(|d| d.ends_with("objects"));
+        if self.fs.mkdir(dir)? && !holds_files {
+            self.fs.spread(dir);
+        }
         let handle = self.fs.open(parent)?;
         self.fs.sync_dir(parent, &handle)
     }

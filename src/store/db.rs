@@ -1,9 +1,7 @@
 //! metadata.db: one writing connection behind a mutex, with group commit, and a few that read.
 
 use super::StoreError;
-use crate::limits::{
-    MAX_GROUP_COMMIT, READ_CONNECTIONS, SQLITE_BUSY_MS, SQLITE_CACHE_KIB, SQLITE_MMAP_BYTES,
-};
+use crate::limits::{MAX_GROUP_COMMIT, READ_CONNECTIONS, SQLITE_BUSY_MS, SQLITE_CACHE_KIB};
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::VecDeque;
@@ -40,7 +38,8 @@ pub fn open_writer(path: &Path, durable: bool) -> Result<Connection, StoreError>
 
 fn tune(conn: &Connection) -> Result<(), StoreError> {
     conn.pragma_update(None, "cache_size", -SQLITE_CACHE_KIB)?;
-    conn.pragma_update(None, "mmap_size", SQLITE_MMAP_BYTES)?;
+    // No mapping: SQLite gives it up and makes it anew each time somebody else has committed.
+    conn.pragma_update(None, "mmap_size", 0)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(())

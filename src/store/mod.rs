@@ -16,6 +16,7 @@
 
 mod blob;
 mod buckets;
+mod cache;
 mod codec;
 mod db;
 mod error;
@@ -66,6 +67,7 @@ pub struct Store {
     readers: Readers,
     pins: Arc<garbage::Pins>,
     signal: Arc<Signal>,
+    cache: cache::BucketCache,
     reserving: Mutex<()>,
     /// When free space was last found low, in milliseconds since 1970.
     low_space_ms: AtomicI64,
@@ -92,8 +94,8 @@ impl Store {
     }
 
     /// The bucket of that name.
-    pub fn bucket(&self, name: &BucketName) -> Result<Option<Bucket>, StoreError> {
-        self.readers.read(|conn| buckets::find(conn, name))
+    pub fn bucket(&self, name: &BucketName) -> Result<Option<Arc<Bucket>>, StoreError> {
+        self.cache.get(name, || self.readers.read(|conn| buckets::find(conn, name)))
     }
 
     /// Buckets in order of their names that start with `prefix` and sort after `after`; at most
@@ -113,6 +115,7 @@ impl Store {
         let job_name = name.clone();
         let done = self.writer.write(move |conn| buckets::delete(conn, &job_name))?;
         if done.is_ok() {
+            self.cache.clear();
             self.collector().remove_bucket_folder(name.as_str())?;
         }
         Ok(done)
@@ -234,25 +237,6 @@ impl Store {
     /// The object at a key.
     pub fn object(&self, bucket: i64, key: &ObjectKey) -> Result<Option<Object>, StoreError> {
         self.readers.read(|conn| objects::find(conn, bucket, key))
-    }
-
-    /// A bucket and the object at a key in it, as they are at one moment.
-    pub fn find(
-        &self,
-        bucket: &BucketName,
-        key: &ObjectKey,
-    ) -> Result<Option<(Bucket, Option<Object>)>, StoreError> {
-        self.readers.read(|conn| {
-            // One transaction for both: a snapshot, and half of the locking.
-            conn.prepare_cached("BEGIN")?.execute([])?;
-            let found = (|| {
-                let Some(bucket) = buckets::find(conn, bucket)? else { return Ok(None) };
-                let object = objects::find(conn, bucket.id, key)?;
-                Ok(Some((bucket, object)))
-            })();
-            conn.prepare_cached("COMMIT")?.execute([])?;
-            found
-        })
     }
 
     /// Writes an object; what was at its key becomes garbage in the same transaction.

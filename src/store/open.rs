@@ -148,6 +148,7 @@ impl Store {
             readers,
             pins: Arc::new(garbage::Pins::default()),
             signal,
+            cache: super::cache::BucketCache::default(),
             reserving: Mutex::new(()),
             low_space_ms: AtomicI64::new(i64::MIN / 2),
             _lock: lock,

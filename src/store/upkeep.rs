@@ -7,7 +7,7 @@ use super::{Store, StoreError};
 use crate::limits::{CHECKPOINT_FRAMES, SQLITE_BUSY_MS};
 use crate::types::time::now_ms;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a completed upload is remembered for a repeated Complete, in milliseconds.
 const COMPLETED_MS: i64 = 24 * 3600 * 1000;
@@ -18,36 +18,41 @@ const RETRY: Duration = Duration::from_secs(30);
 /// How often low space is noted, in milliseconds.
 const LOW_SPACE_MS: i64 = 1000;
 
+fn report(result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        log::warn!("upkeep: {error}");
+    }
+}
+
 impl Store {
     /// Does the upkeep until [`Store::close`]. For a thread of its own.
     pub fn upkeep(&self) {
-        let mut pause = Some(Duration::ZERO);
+        // When garbage is to be looked for; `None`: some time after the next commit.
+        let mut look_at = Some(Instant::now());
         loop {
-            let work = self.signal.wait(pause);
+            let now = Instant::now();
+            let work = self.signal.wait(look_at.map(|at| at.saturating_duration_since(now)));
             if work.stop {
                 return;
             }
-            let mut failed = None;
             if work.checkpoint {
-                failed = self.checkpoint().err();
+                report(self.checkpoint());
             }
             if work.space {
-                failed = failed.or(self.make_room(|s| s.trash_floor).err());
+                report(self.make_room(|s| s.trash_floor).map(|_| ()));
             }
-            pause = match self.collect() {
-                Ok(pause) => pause,
-                Err(error) => {
-                    failed = Some(error);
-                    Some(RETRY)
-                }
-            };
-            if work.commits {
-                // Something was written after a quiet time: look again when it may be due.
-                let soon = self.look_interval();
-                pause = Some(pause.map_or(soon, |p| p.min(soon)));
+            let now = Instant::now();
+            if work.commits && look_at.is_none() {
+                look_at = Some(now + self.look_interval());
             }
-            if let Some(error) = failed {
-                log::warn!("upkeep: {error}");
+            if look_at.is_some_and(|at| at <= now) {
+                look_at = match self.collect() {
+                    Ok(pause) => pause.map(|pause| now + pause),
+                    Err(error) => {
+                        report(Err(error));
+                        Some(now + RETRY)
+                    }
+                };
             }
         }
     }
@@ -61,7 +66,6 @@ impl Store {
     /// Removes all garbage whose time has come. Gives the time until there is more to do; `None`
     /// if that is not known before the next write.
     fn collect(&self) -> Result<Option<Duration>, StoreError> {
-        self.signal.idle();
         let now = now_ms();
         let before = now - self.config.trash_retention_ms;
         let collector = self.collector();
@@ -74,13 +78,23 @@ impl Store {
             }
         }
         self.forget_completed(now - COMPLETED_MS)?;
-        let garbage_due = collector.oldest()?.map(|ms| ms + self.config.trash_retention_ms);
-        let completed_due = self.oldest_completed()?.map(|ms| ms + COMPLETED_MS);
-        let due = garbage_due.into_iter().chain(completed_due).min();
+        let mut due = self.next_due()?;
+        if due.is_none() {
+            // In this order: what is committed from here on is seen by the look or ends the wait.
+            self.signal.idle();
+            due = self.next_due()?;
+        }
         Ok(due.map(|ms| {
             let wait = Duration::from_millis(u64::try_from(ms - now).unwrap_or(0));
             wait.max(self.look_interval())
         }))
+    }
+
+    /// When the next garbage or completed upload is due, in milliseconds since 1970.
+    fn next_due(&self) -> Result<Option<i64>, StoreError> {
+        let garbage = self.collector().oldest()?.map(|ms| ms + self.config.trash_retention_ms);
+        let completed = self.oldest_completed()?.map(|ms| ms + COMPLETED_MS);
+        Ok(garbage.into_iter().chain(completed).min())
     }
 
     fn oldest_completed(&self) -> Result<Option<i64>, StoreError> {

@@ -93,9 +93,7 @@ def payload(size: int, seed: object = 0) -> bytes:
 
 def odd_files(sizes: tuple[int, ...] = SMALL_SIZES) -> dict[str, bytes]:
     """Every odd name, with the sizes dealt out in turn."""
-    return {
-        name: payload(sizes[index % len(sizes)], name) for index, name in enumerate(ODD_NAMES)
-    }
+    return {name: payload(sizes[index % len(sizes)], name) for index, name in enumerate(ODD_NAMES)}
 
 
 def write_tree(root: Path, files: dict[str, bytes]) -> Path:
@@ -120,7 +118,7 @@ def same_bytes(got: bytes, wanted: bytes, what: str = "") -> bool:
     """True, or an error that says where they part: `assert a == b` would print megabytes."""
     if got == wanted:
         return True
-    pairs = enumerate(zip(got, wanted))
+    pairs = enumerate(zip(got, wanted, strict=False))
     place = next((n for n, (a, b) in pairs if a != b), min(len(got), len(wanted)))
     raise AssertionError(
         f"{what}: {len(got)} bytes where {len(wanted)} were expected, different from {place}: "

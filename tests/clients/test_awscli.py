@@ -5,11 +5,11 @@ import json
 import pytest
 
 from support import (
+    BIN,
     CHECKSUMS,
     KIB,
     MIB,
     MULTIPART_SIZE,
-    BIN,
     Command,
     clean_env,
     fetch,

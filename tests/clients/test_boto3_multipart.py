@@ -91,6 +91,8 @@ def test_uploads_that_must_not_complete(s3, bucket):
     this = {**at, "UploadId": upload}
     first = s3.upload_part(**this, PartNumber=1, Body=b"too small")["ETag"]
     second = s3.upload_part(**this, PartNumber=2, Body=b"the last one may be")["ETag"]
+    third = s3.upload_part(**this, PartNumber=3, Body=bytes(PART))["ETag"]
+    fourth = s3.upload_part(**this, PartNumber=4, Body=bytes(PART))["ETag"]
 
     def complete(*parts, **more):
         listed = [{"PartNumber": number, "ETag": etag} for number, etag in parts]
@@ -99,9 +101,9 @@ def test_uploads_that_must_not_complete(s3, bucket):
         )
 
     assert complete((1, first), (2, second)) == (400, "EntityTooSmall")
-    assert complete((2, second), (1, first)) == (400, "InvalidPartOrder")
+    assert complete((4, fourth), (3, third)) == (400, "InvalidPartOrder")
     assert complete((1, second)) == (400, "InvalidPart")
-    assert complete((3, first)) == (400, "InvalidPart")
+    assert complete((5, first)) == (400, "InvalidPart")
     s3.put_object(**at, Body=b"was here first")
     assert complete((1, first), IfNoneMatch="*") == (412, "PreconditionFailed")
 
@@ -219,7 +221,7 @@ def test_checksums_over_parts(s3_tls, bucket, algorithm, kind):
         **at, ObjectAttributes=["Checksum", "ObjectParts", "ObjectSize", "StorageClass"]
     )
     assert attributes["ObjectSize"] == len(data)
-    assert attributes["Checksum"][field] == expected.partition("-")[0]
+    assert attributes["Checksum"][field].partition("-")[0] == expected.partition("-")[0]
     assert attributes["ObjectParts"]["TotalPartsCount"] == len(parts)
     if kind == "COMPOSITE":  # S3 lists the parts of no others
         listed = attributes["ObjectParts"]["Parts"]

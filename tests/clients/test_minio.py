@@ -139,9 +139,7 @@ def test_presigned_urls(minio, bucket):
     key, data = "日本語/ü ñ+%&.txt", payload(KIB, "presigned")
     url = minio.presigned_put_object(bucket, key, expires=timedelta(minutes=1))
     assert fetch(url, method="PUT", data=data).status == 200
-    url = minio.presigned_get_object(
-        bucket, key, response_headers={"response-content-type": "a/b"}
-    )
+    url = minio.presigned_get_object(bucket, key, response_headers={"response-content-type": "a/b"})
     answer = fetch(url)
     assert answer.headers["content-type"] == "a/b"
     assert same_bytes(answer.body, data)

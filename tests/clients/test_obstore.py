@@ -84,7 +84,7 @@ def test_ranges(store):
     assert bytes(store.get_range("ranges +", start=MIB - 5, length=5)) == data[-5:]
     starts = [0, 500, 900 * KIB]
     found = store.get_ranges("ranges +", starts=starts, lengths=[7, 100 * KIB, 9])
-    for start, length, part in zip(starts, [7, 100 * KIB, 9], found):
+    for start, length, part in zip(starts, [7, 100 * KIB, 9], found, strict=True):
         assert same_bytes(bytes(part), data[start : start + length])
     tail = store.get("ranges +", options={"range": {"suffix": 11}})
     assert bytes(tail.bytes()) == data[-11:]

@@ -64,7 +64,9 @@ def test_a_bucket_and_its_objects(s3cmd, bucket_name, tmp_path):
     source = tmp_path / "source"
     source.write_bytes(data)
     url = f"{bucket}/日本語/ü ñ+%&.txt"
-    s3cmd("put", source, url, "--mime-type", "text/x-odd", "--add-header", "x-amz-meta-colour: blue")
+    s3cmd(
+        "put", source, url, "--mime-type", "text/x-odd", "--add-header", "x-amz-meta-colour: blue"
+    )
     s3cmd("cp", url, f"{bucket}/copy +1")
     s3cmd("mv", f"{bucket}/copy +1", f"{bucket}/moved +1")
     assert listed(s3cmd("ls", "--recursive", bucket)) == {
