@@ -47,6 +47,16 @@ impl Names {
         }
     }
 
+    /// How to write the Prefix of ListObjects: botocore decodes every name in that answer but this
+    /// one. So it is encoded only where decoding would change it, or XML cannot carry it.
+    fn of_prefix(self, prefix: &str) -> Self {
+        let special = |c| {
+            matches!(c, '%' | '+' | '\u{FFFE}' | '\u{FFFF}')
+                || (c < ' ' && !matches!(c, '\t' | '\n' | '\r'))
+        };
+        if prefix.contains(special) { self } else { Self::Plain }
+    }
+
     /// The element EncodingType.
     pub fn write_type(self, xml: &mut Writer) {
         if self == Self::Url {
@@ -143,11 +153,11 @@ pub fn write_prefixes<T>(xml: &mut Writer, page: &Page<T>, names: Names) {
 }
 
 /// Starts an answer with the elements that both versions begin with.
-fn start(asked: &Asked<'_>, bucket: &Bucket, page: &Page<Summary>) -> Writer {
+fn start(asked: &Asked<'_>, bucket: &Bucket, page: &Page<Summary>, names: Names) -> Writer {
     let mut xml = Writer::with_capacity(1024 + page.entries.len() * ENTRY_BYTES);
     xml.root("ListBucketResult");
     xml.text("Name", bucket.name.as_str());
-    asked.names.write(&mut xml, "Prefix", asked.prefix);
+    names.write(&mut xml, "Prefix", asked.prefix);
     xml
 }
 
@@ -198,7 +208,7 @@ pub fn v1(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let marker = call.param("marker").unwrap_or_default();
     let bucket = call.bucket()?;
     let page = asked.page(call, &bucket, Some(marker))?;
-    let mut xml = start(&asked, &bucket, &page);
+    let mut xml = start(&asked, &bucket, &page, asked.names.of_prefix(asked.prefix));
     asked.names.write(&mut xml, "Marker", marker);
     // Without a delimiter the last key is the marker, and clients know that.
     if let (Some(last), Some(_)) = (last(&page), asked.delimiter) {
@@ -222,7 +232,7 @@ pub fn v2(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let with_owner = call.param("fetch-owner").is_some_and(|v| v.eq_ignore_ascii_case("true"));
     let bucket = call.bucket()?;
     let page = asked.page(call, &bucket, continued.as_deref().or(start_after))?;
-    let mut xml = start(&asked, &bucket, &page);
+    let mut xml = start(&asked, &bucket, &page, asked.names);
     if let Some(start_after) = start_after {
         asked.names.write(&mut xml, "StartAfter", start_after);
     }
@@ -303,6 +313,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn prefixes_of_version_1() {
+        for (prefix, encoded) in [("a b/\n", false), ("ü", false), ("100%", true), ("\u{1}", true)]
+        {
+            assert_eq!(Names::Url.of_prefix(prefix) == Names::Url, encoded, "{prefix}");
+            assert_eq!(Names::Plain.of_prefix(prefix), Names::Plain);
+        }
+    }
+
     fn answer(names: Names) -> crate::xml::Element {
         let asked = Asked { prefix: "", delimiter: Some("/"), max: 3, names };
         let entries = vec![
@@ -318,7 +337,7 @@ mod tests {
             owner: String::new(),
             region: String::new(),
         };
-        let response = end(start(&asked, &bucket, &page), &asked, &page, true);
+        let response = end(start(&asked, &bucket, &page, names), &asked, &page, true);
         let crate::http::Payload::Bytes(bytes) = response.payload else { panic!("no document") };
         parse(&bytes, "ListBucketResult").expect("it is well formed")
     }

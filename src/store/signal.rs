@@ -2,7 +2,7 @@
 
 use super::db::lock;
 use crate::limits::CHECKPOINT_FRAMES;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub struct Signal {
     work: Mutex<Work>,
     wake: Condvar,
     checkpoint_asked: AtomicBool,
+    wal_frames: AtomicU64,
+    moved_frames: AtomicU64,
     /// The upkeep thread waits without a deadline: nothing was committed since it looked.
     idle: AtomicBool,
     stopping: AtomicBool,
@@ -36,14 +38,31 @@ impl Signal {
         self.wake.notify_one();
     }
 
-    /// A transaction was committed and left the WAL this long.
+    /// A transaction was committed and left the WAL this long. Only the writer calls this.
     pub fn committed(&self, wal_frames: u64) {
-        if wal_frames >= CHECKPOINT_FRAMES && !self.checkpoint_asked.swap(true, Ordering::Relaxed) {
+        let before = self.wal_frames.swap(wal_frames, Ordering::Relaxed);
+        if wal_frames < before {
+            // The WAL has started over.
+            self.moved_frames.store(0, Ordering::Relaxed);
+        }
+        let due = self.moved_frames.load(Ordering::Relaxed) + CHECKPOINT_FRAMES;
+        if wal_frames >= due && !self.checkpoint_asked.swap(true, Ordering::Relaxed) {
             self.raise(|work| work.checkpoint = true);
         }
         if self.idle.load(Ordering::Relaxed) && self.idle.swap(false, Ordering::SeqCst) {
             self.raise(|work| work.commits = true);
         }
+    }
+
+    /// A checkpoint has moved so many frames of the WAL; the next one is for those after them.
+    pub fn checkpointed(&self, frames: u64) {
+        self.moved_frames.store(frames, Ordering::Relaxed);
+        self.checkpoint_asked.store(false, Ordering::Relaxed);
+    }
+
+    /// Frames in the WAL after the last commit.
+    pub fn wal_frames(&self) -> u64 {
+        self.wal_frames.load(Ordering::Relaxed)
     }
 
     /// Free space is low.
@@ -79,10 +98,6 @@ impl Signal {
                 None => self.wake.wait(work).unwrap_or_else(PoisonError::into_inner),
             };
         }
-        let found = std::mem::take(&mut *work);
-        if found.checkpoint {
-            self.checkpoint_asked.store(false, Ordering::Relaxed);
-        }
-        found
+        std::mem::take(&mut *work)
     }
 }

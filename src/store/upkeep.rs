@@ -36,7 +36,12 @@ impl Store {
                 return;
             }
             if work.checkpoint {
-                report(self.checkpoint());
+                let done = self.checkpoint();
+                if done.is_err() {
+                    // Tried again when as much has been written once more.
+                    self.signal.checkpointed(self.signal.wal_frames());
+                }
+                report(done);
             }
             if work.space {
                 report(self.make_room(|s| s.trash_floor).map(|_| ()));
@@ -181,6 +186,7 @@ impl Store {
             })?)
         };
         let (log, moved) = passive()?;
+        self.signal.checkpointed(moved);
         if log > moved && log >= 4 * CHECKPOINT_FRAMES {
             self.writer.exclusive(|_| passive())?;
         }

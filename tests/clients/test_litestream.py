@@ -36,7 +36,7 @@ def litestream(request, endpoint, bucket, home, tmp_path):
         program = BIN / "litestream"
         text = f"{database}  replica:{replica}"
     (home / "litestream.yml").write_text(text)
-    command = Command(program, env=clean_env(home))
+    command = Command(program, env=clean_env(home), timeout=30)
     assert request.param in command("version")
     command.config = ("-config", str(home / "litestream.yml"))
     return command
@@ -59,7 +59,12 @@ class Replication:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_error):
+    def __exit__(self, error, *_rest):
+        if error:
+            self.process.kill()
+            self.process.wait()
+            print(self.log.read_text()[-4000:])
+            return
         stop(self.process)
         text = self.log.read_text()
         bad = [line for line in text.splitlines() if "level=ERROR" in line or " error: " in line]
