@@ -122,7 +122,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
         path: path.to_owned(),
         query: query.to_owned(),
         framing: facts.framing(old)?,
-        expects: facts.expects(old)?,
+        expects: facts.expects(old),
         keep_alive: !facts.close && (!old || facts.keep_alive),
         headers: Headers::new(headers),
         old,
@@ -181,18 +181,17 @@ fn valid_host(host: &str) -> Result<(), Refusal> {
 
 /// What the fields say about the message itself.
 #[derive(Default)]
-struct Facts<'a> {
+struct Facts {
     hosts: usize,
     length: Option<u64>,
     encoding: bool,
-    expectation: Option<&'a str>,
-    unknown_expectation: bool,
+    waits: bool,
     close: bool,
     keep_alive: bool,
 }
 
-impl<'a> Facts<'a> {
-    fn add(&mut self, name: &str, value: &'a str) -> Result<(), Refusal> {
+impl Facts {
+    fn add(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
         match name {
             "host" => {
                 self.hosts += 1;
@@ -219,8 +218,9 @@ impl<'a> Facts<'a> {
                 self.encoding = true;
             }
             "expect" => {
-                self.unknown_expectation |= !value.eq_ignore_ascii_case("100-continue");
-                self.expectation = Some(value);
+                // Another expectation is not met, and need not be (RFC 9110, 10.1.1); AWS ignores
+                // it too.
+                self.waits |= value.eq_ignore_ascii_case("100-continue");
             }
             "connection" => {
                 for option in value.split(',').map(|o| o.trim_matches([' ', '\t'])) {
@@ -242,12 +242,9 @@ impl<'a> Facts<'a> {
         }
     }
 
-    fn expects(&self, old: bool) -> Result<bool, Refusal> {
-        if self.unknown_expectation {
-            return Err(Refusal { status: 417, reason: "the only Expect is 100-continue" });
-        }
+    fn expects(&self, old: bool) -> bool {
         // RFC 9110, 10.1.1: a 1.0 client does not know interim responses.
-        Ok(self.expectation.is_some() && !old)
+        self.waits && !old
     }
 }
 
@@ -386,7 +383,8 @@ mod tests {
         }
         let old = "PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert_eq!(status(head(old)), 400);
-        assert_eq!(status(with("Expect: 200-ok\r\n")), 417);
+        let waits = |fields: &str| with(fields).expect("well-formed").expects;
+        assert!(!waits("Expect: 200-ok\r\n") && waits("Expect: 100-Continue\r\n"));
     }
 
     #[test]

@@ -56,10 +56,8 @@ pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     Ok(document(200, xml).header("last-modified", time::http(object.modified_ms)))
 }
 
-/// The value of a checksum. In this answer a composite one has no `-N`.
 fn value(xml: &mut Writer, checksum: &Checksum) {
-    let bare = Checksum { parts: 0, ..checksum.clone() };
-    xml.text(checksum.algorithm.element(), &bare.text());
+    xml.text(checksum.algorithm.element(), &checksum.text());
 }
 
 /// A number of a header, within bounds.
@@ -73,7 +71,7 @@ fn number(call: &Call<'_, '_>, name: &str, default: u32, max: u32) -> Result<u32
     }
 }
 
-/// ObjectParts: the count always; the parts, one page of them, when they have checksums.
+/// ObjectParts: the count, and one page of the parts.
 fn parts(call: &Call<'_, '_>, object: &Object, xml: &mut Writer) -> Result<(), S3Error> {
     let Data::Parts(manifest) = object.data else { return Ok(()) };
     let max = number(call, "x-amz-max-parts", MAX_LIST_KEYS as u32, MAX_LIST_KEYS as u32)?;
@@ -81,23 +79,20 @@ fn parts(call: &Call<'_, '_>, object: &Object, xml: &mut Writer) -> Result<(), S
     let all = call.app.store.parts(manifest, 0, MAX_PARTS as usize)?;
     xml.open("ObjectParts");
     xml.value("PartsCount", all.len());
-    if object.checksum.is_some() {
-        let page: Vec<&Part> =
-            all.iter().filter(|p| p.number > marker).take(max as usize).collect();
-        let last = page.last().map_or(marker, |p| p.number);
-        xml.value("PartNumberMarker", marker);
-        xml.value("NextPartNumberMarker", last);
-        xml.value("MaxParts", max);
-        xml.value("IsTruncated", all.last().is_some_and(|p| p.number > last));
-        for part in page {
-            xml.open("Part");
-            xml.value("PartNumber", part.number);
-            xml.value("Size", part.size);
-            if let Some(checksum) = &part.checksum {
-                value(xml, checksum);
-            }
-            xml.close("Part");
+    let page: Vec<&Part> = all.iter().filter(|p| p.number > marker).take(max as usize).collect();
+    let last = page.last().map_or(marker, |p| p.number);
+    xml.value("PartNumberMarker", marker);
+    xml.value("NextPartNumberMarker", last);
+    xml.value("MaxParts", max);
+    xml.value("IsTruncated", all.last().is_some_and(|p| p.number > last));
+    for part in page {
+        xml.open("Part");
+        xml.value("PartNumber", part.number);
+        xml.value("Size", part.size);
+        if let Some(checksum) = &part.checksum {
+            value(xml, checksum);
         }
+        xml.close("Part");
     }
     xml.close("ObjectParts");
     Ok(())

@@ -1,6 +1,6 @@
 //! Preconditions: of reads as RFC 9110, 13.2.2 orders them, of writes as AWS documents them.
 
-use super::{Call, Code, S3Error};
+use super::Call;
 use crate::http::Headers;
 use crate::store::Object;
 use crate::types::{ETagList, Precondition, time};
@@ -77,17 +77,15 @@ impl<'a> Conditions<'a> {
     }
 }
 
-/// The precondition of PutObject, CopyObject and CompleteMultipartUpload on their target.
-pub fn of_write(call: &Call<'_, '_>) -> Result<Precondition, S3Error> {
-    let if_none_match = match call.header("if-none-match") {
-        None => None,
-        Some("*") => Some(ETagList::Any),
-        Some(_) => {
-            return Err(Code::NotImplemented.with("If-None-Match of a write must be *."));
-        }
-    };
-    let if_match = call.header("if-match").map(ETagList::parse);
-    Ok(Precondition { if_match, if_none_match, ..Precondition::default() })
+/// The precondition of PutObject, CopyObject and CompleteMultipartUpload on their target. AWS takes
+/// only `*` for If-None-Match; a list of entity tags is honoured here as RFC 9110 defines it.
+pub fn of_write(call: &Call<'_, '_>) -> Precondition {
+    let list = |name| call.header(name).map(ETagList::parse);
+    Precondition {
+        if_match: list("if-match"),
+        if_none_match: list("if-none-match"),
+        ..Precondition::default()
+    }
 }
 
 #[cfg(test)]

@@ -49,6 +49,9 @@ fn find_source(call: &Call<'_, '_>, name: &SourceName) -> Result<(Arc<Bucket>, O
     let bucket = store.bucket(&name.bucket)?.ok_or_else(|| {
         S3Error::from(Code::NoSuchBucket).element("BucketName", name.bucket.as_str())
     })?;
+    if call.header("x-amz-source-expected-bucket-owner").is_some_and(|o| o != bucket.owner) {
+        return Err(Code::AccessDenied.into());
+    }
     let object = store
         .object(bucket.id, &name.key)?
         .ok_or_else(|| S3Error::from(Code::NoSuchKey).element("Key", name.key.as_str()))?;
@@ -100,7 +103,7 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
             Code::InvalidRequest.with("Checksum algorithm provided is unsupported.")
         })?),
     };
-    let precondition = conditions::of_write(call)?;
+    let precondition = conditions::of_write(call);
     for _ in 0..COPY_TRIES {
         let (from, source) = find_source(call, &name)?;
         let Some(data) = link_all(call, &from, &source, &bucket.name)? else { continue };

@@ -89,11 +89,17 @@ impl Call<'_, '_> {
         self.key.ok_or_else(|| Code::MethodNotAllowed.into())
     }
 
-    /// The bucket of the request, or NoSuchBucket.
+    /// The bucket of the request, or NoSuchBucket; AccessDenied if the client expects another owner.
     pub fn bucket(&self) -> Result<Arc<store::Bucket>, S3Error> {
         let name = self.bucket_name()?;
         let bucket = self.app.store.bucket(name)?;
-        bucket.ok_or_else(|| S3Error::from(Code::NoSuchBucket).element("BucketName", name.as_str()))
+        let bucket = bucket.ok_or_else(|| {
+            S3Error::from(Code::NoSuchBucket).element("BucketName", name.as_str())
+        })?;
+        match self.header("x-amz-expected-bucket-owner") {
+            Some(owner) if owner != bucket.owner => Err(Code::AccessDenied.into()),
+            _ => Ok(bucket),
+        }
     }
 
     /// Decides on a further action, such as reading the source of a copy.

@@ -22,7 +22,7 @@ const READ_TRIES: u32 = 5;
 pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     metadata::refuse_unsupported(call.headers())?;
     let meta = metadata::from_headers(call.headers())?;
-    let precondition = conditions::of_write(call)?;
+    let precondition = conditions::of_write(call);
     let bucket = call.bucket()?;
     let key = call.key()?.clone();
     if !precondition.is_empty() {
@@ -176,10 +176,10 @@ fn select_part(call: &Call<'_, '_>, object: &Object, number: &str) -> Result<Sel
             let span = (object.size > 0).then_some(Span { start: 0, len: object.size });
             return Ok(Selection { span, part: Some((0, None)) });
         }
-        Data::Blob(_) | Data::Empty => return Err(Code::InvalidPartNumber.into()),
+        Data::Blob(_) | Data::Empty => return Err(Code::InvalidPart.into()),
     };
     let parts = call.app.store.parts(manifest, 0, crate::limits::MAX_PARTS as usize)?;
-    let at = parts.iter().position(|p| p.number == number).ok_or(Code::InvalidPartNumber)?;
+    let at = parts.iter().position(|p| p.number == number).ok_or(Code::InvalidPart)?;
     let start = parts[..at].iter().map(|p| p.size).sum();
     let span = Span { start, len: parts[at].size };
     Ok(Selection { span: Some(span), part: Some((parts.len(), parts[at].checksum.clone())) })

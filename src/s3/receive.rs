@@ -36,19 +36,23 @@ pub fn receive(
     let headers = &call.request.headers;
     let promised = Promised::from_headers(headers)?;
     let mut payload = call.payload.take().ok_or(Code::MissingContentLength)?;
-    let length = payload.length().ok_or(Code::MissingContentLength)?;
-    if length > MAX_PUT_BYTES {
+    // A chunked body need not say its length; then the limit holds while it arrives.
+    let length = payload.length();
+    if length.is_some_and(|length| length > MAX_PUT_BYTES) {
         return Err(Code::EntityTooLarge.into());
     }
     let mut sink =
         Sink::new(call.app.store.create_blob(&bucket.name)?, promised.algorithm.or(want));
-    with_buffer(length, |buffer| -> Result<(), S3Error> {
+    with_buffer(length.unwrap_or(u64::MAX), |buffer| -> Result<(), S3Error> {
         loop {
             let n = payload.read(buffer)?;
             if n == 0 {
                 return Ok(());
             }
             sink.write(&buffer[..n])?;
+            if sink.len() > MAX_PUT_BYTES {
+                return Err(Code::EntityTooLarge.into());
+            }
         }
     })?;
     let trailers = payload.finish()?;
@@ -88,10 +92,10 @@ pub struct Promised {
     in_trailer: bool,
 }
 
-/// The value of a checksum field, or InvalidRequest.
+/// The value of a checksum field; what is no value of the algorithm matches no bytes.
 fn decode(algorithm: ChecksumAlgorithm, text: &str) -> Result<Vec<u8>, S3Error> {
     algorithm.decode(text).ok_or_else(|| {
-        Code::InvalidRequest.with(format!("Value for {} header is invalid.", algorithm.header()))
+        Code::BadDigest.with(format!("Value for {} header is invalid.", algorithm.header()))
     })
 }
 

@@ -46,7 +46,6 @@ use db::{Readers, Writer, lock};
 use objects::NewRow;
 use signal::Signal;
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -418,11 +417,6 @@ impl Store {
             readers: &self.readers,
             pins: &self.pins,
         }
-    }
-
-    /// The folder `buckets/`.
-    fn buckets_dir(&self) -> PathBuf {
-        self.config.dir.join("buckets")
     }
 
     /// Whether free space was found low within the last so many milliseconds.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A valid bucket name: 3 to 63 of `a-z 0-9 . -`, starting and ending with a letter or digit, no
-/// `..`, not in the form of an IPv4 address (AWS, "General purpose bucket naming rules"). Names
+/// `..`, `.-` or `-.`, not in the form of an IPv4 address (AWS, "General purpose bucket naming rules"). Names
 /// being this narrow, one is safe as a folder name as it is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct BucketName(String);
@@ -17,7 +17,7 @@ impl BucketName {
             && bytes.iter().all(|&b| alphanumeric(b) || b == b'.' || b == b'-')
             && alphanumeric(bytes[0])
             && alphanumeric(bytes[bytes.len() - 1])
-            && !name.contains("..")
+            && !["..", ".-", "-."].iter().any(|pair| name.contains(pair))
             && name.parse::<std::net::Ipv4Addr>().is_err()
             && !name.starts_with("xn--")
             && !name.ends_with("-s3alias")
@@ -55,6 +55,8 @@ mod tests {
             "ab-",
             ".ab",
             "a..b",
+            "a.-b",
+            "a-.b",
             "192.168.5.4",
             "xn--abc",
             "abc-s3alias",
