@@ -31,6 +31,17 @@ const UNSUPPORTED: [&str; 10] = [
     "x-amz-rename-source",
     "x-amz-bucket-object-lock-enabled",
 ];
+/// Canned ACLs that AWS has; JOG has those that give nothing to anybody but the owner.
+const CANNED_ACLS: [&str; 8] = [
+    "private",
+    "public-read",
+    "public-read-write",
+    "aws-exec-read",
+    "authenticated-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+    "log-delivery-write",
+];
 /// Storage classes that AWS has; JOG has the first.
 const CLASSES: [&str; 11] = [
     "STANDARD",
@@ -91,12 +102,15 @@ pub fn collect<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Result<M
 
 /// `aws-chunked` is how a body travels, not what an object is.
 fn without_aws_chunked(value: &str) -> Option<String> {
+    if !value.to_ascii_lowercase().contains("aws-chunked") {
+        return Some(value.to_owned());
+    }
     let rest: Vec<&str> = value
         .split(',')
         .map(str::trim)
         .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
         .collect();
-    (!rest.is_empty()).then(|| rest.join(","))
+    (!rest.is_empty()).then(|| rest.join(", "))
 }
 
 /// Refuses headers that would have to be honoured and are not.
@@ -107,6 +121,9 @@ pub fn refuse_unsupported(headers: &Headers) -> Result<(), S3Error> {
             return Err(Code::NotImplemented.with(format!("{name} is not implemented.")));
         }
         match name {
+            "x-amz-acl" if !CANNED_ACLS.contains(&value) => {
+                return Err(S3Error::argument("x-amz-acl", value, "Invalid canned ACL."));
+            }
             "x-amz-acl"
                 if !matches!(
                     value,

@@ -226,7 +226,11 @@ fn respond(
             }
             if wants_checksum {
                 response = match checksum {
-                    Some(_) => with_checksum(response, checksum.as_ref()),
+                    // The part's value; the type is the object's, as on AWS.
+                    Some(part) => {
+                        let kind = object.checksum.as_ref().map_or(part.kind, |c| c.kind);
+                        with_checksum(response, Some(&Checksum { kind, ..part.clone() }))
+                    }
                     None if *count == 0 => with_checksum(response, object.checksum.as_ref()),
                     None => response,
                 };

@@ -77,9 +77,16 @@ pub fn http(ms: i64) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(ms))
 }
 
-/// Seconds of an HTTP date.
+/// Seconds of an HTTP date; UTC may also be written as an offset of 0 (RFC 5322, 3.3), as botocore
+/// does.
 pub fn parse_http(text: &str) -> Option<i64> {
-    let time = httpdate::parse_http_date(text.trim()).ok()?;
+    let text = text.trim();
+    let offset = [" -0000", " +0000"].iter().find_map(|zero| text.strip_suffix(zero));
+    let time = match offset {
+        Some(bare) => httpdate::parse_http_date(&format!("{bare} GMT")),
+        None => httpdate::parse_http_date(text),
+    };
+    let time = time.ok()?;
     i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 

@@ -20,6 +20,7 @@ from support import (
     read_tree,
     same_bytes,
     same_files,
+    skip_without_signature_version_2,
     split,
     write_tree,
 )
@@ -32,7 +33,7 @@ def aws(endpoint, home):
     # Without this, this version signs URLs for servers other than AWS's with Signature Version 2.
     config.write_text("[default]\noutput = json\ns3 =\n  signature_version = s3v4\n")
     env = clean_env(home, endpoint.aws_env, {"AWS_CONFIG_FILE": str(config)})
-    return Command(BIN / "aws", env=env)
+    return Command(BIN / "aws", "--cli-read-timeout", 30, env=env)
 
 
 @pytest.fixture
@@ -100,6 +101,8 @@ def test_multipart_up_copy_and_down(aws, api, bucket, tmp_path):
 
 
 def test_sync_both_ways(aws, bucket, tmp_path):
+    # Some files are empty. After an answer without "100 Continue" this client mixes up the next
+    # one on the same connection and waits for ever: an empty body needs its 100 too.
     url = f"s3://{bucket}/tree"
     files = odd_files()
     here = write_tree(tmp_path / "here", files)
@@ -147,6 +150,7 @@ def test_presigned_urls_of_signature_version_2(aws, endpoint, bucket, home, tmp_
     signed = plain("s3", "presign", url, "--expires-in", 60).strip()
     assert "AWSAccessKeyId=" in signed
     answer = fetch(signed)
+    skip_without_signature_version_2(answer)
     assert answer.status == 200
     assert same_bytes(answer.body, data)
     assert fetch(signed.replace("Signature=", "Signature=A")).status == 403
