@@ -80,7 +80,7 @@ impl<'w> BodyReader<'w> {
     /// Drops what is left of the body, within bounds. True if the next request follows.
     pub(super) fn drain(&mut self, bytes: u64, time: Duration) -> bool {
         if self.is_done() {
-            return true;
+            return self.go_on().is_ok();
         }
         // A client that waits for 100 may send the body or leave it out once it sees the final
         // response: what comes next on this connection can't be told apart.
@@ -105,13 +105,20 @@ impl<'w> BodyReader<'w> {
         }
     }
 
-    fn read_next(&mut self, buf: &mut [u8], patience: Duration) -> io::Result<usize> {
-        if self.expects {
-            self.expects = false;
-            if self.wire.buffered().is_empty() {
-                self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n", b"")?;
-            }
+    /// Sends `100 Continue` if the client waits for it.
+    ///
+    /// Also where the body has begun to arrive, or there is none: botocore takes a final response
+    /// that comes without it for an early refusal, and then misreads the next response on the
+    /// connection.
+    fn go_on(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.expects) {
+            self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n", b"")?;
         }
+        Ok(())
+    }
+
+    fn read_next(&mut self, buf: &mut [u8], patience: Duration) -> io::Result<usize> {
+        self.go_on()?;
         match &mut self.left {
             Left::Length(left) => {
                 let count = read_part(self.wire, buf, *left, patience)?;

@@ -58,10 +58,10 @@ impl<'a> Conditions<'a> {
             if !ETagList::parse(list).matches(&object.etag) {
                 return Verdict::Failed("If-Match");
             }
-        } else if let Some(date) = self.unmodified_since.and_then(time::parse_http) {
-            if modified > date {
-                return Verdict::Failed("If-Unmodified-Since");
-            }
+        } else if let Some(date) = self.unmodified_since.and_then(time::parse_http)
+            && modified > date
+        {
+            return Verdict::Failed("If-Unmodified-Since");
         }
         if let Some(list) = self.none_match {
             if ETagList::parse(list).matches(&object.etag) {

@@ -3,7 +3,7 @@
 
 use super::conditions::{self, Conditions, Verdict};
 use super::receive::{Promised, Received, Sink, with_buffer};
-use super::{Call, Code, S3Error, document, metadata, multipart, uri};
+use super::{Call, Code, S3Error, document, metadata, multipart, object, uri};
 use crate::auth::Trailers;
 use crate::http::Response;
 use crate::limits::{IO_BUFFER_BYTES, MAX_PARTS, MAX_PUT_BYTES};
@@ -84,6 +84,7 @@ fn replaces_metadata(call: &Call<'_, '_>) -> Result<bool, S3Error> {
 
 /// CopyObject
 pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    object::refuse_version(call)?;
     metadata::refuse_unsupported(call.headers())?;
     let name = source_of(call)?;
     let replace = replaces_metadata(call)?;
@@ -106,6 +107,7 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let precondition = conditions::of_write(call);
     for _ in 0..COPY_TRIES {
         let (from, source) = find_source(call, &name)?;
+        check_size(source.size)?;
         let Some(data) = link_all(call, &from, &source, &bucket.name)? else { continue };
         let Some(checksum) = copied_checksum(call, &from, &source, algorithm)? else { continue };
         let mut meta = source.meta.clone();
@@ -129,6 +131,17 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         return Ok(result("CopyObjectResult", &source.etag.quoted(), stored.modified_ms, checksum));
     }
     Err(Code::SlowDown.into())
+}
+
+/// Refuses to copy more bytes at once than one request may upload.
+fn check_size(bytes: u64) -> Result<(), S3Error> {
+    match bytes {
+        0..=MAX_PUT_BYTES => Ok(()),
+        _ => Err(Code::InvalidRequest.with(format!(
+            "The specified copy source is larger than the maximum allowable size for a copy \
+             source: {MAX_PUT_BYTES}"
+        ))),
+    }
 }
 
 /// The answer to a copy.
@@ -213,9 +226,13 @@ fn each_piece(
 ) -> Result<(), S3Error> {
     with_buffer(IO_BUFFER_BYTES as u64, |buffer| {
         loop {
-            match reader.read(buffer)? {
-                0 => return Ok(()),
-                n => take(&buffer[..n])?,
+            match reader.read(buffer) {
+                Ok(0) => return Ok(()),
+                Ok(n) => take(&buffer[..n])?,
+                Err(error) => {
+                    object::note_corruption(&error, "the source of a copy");
+                    return Err(error.into());
+                }
             }
         }
     })
@@ -251,12 +268,7 @@ pub fn upload_part_copy(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     for _ in 0..COPY_TRIES {
         let (from, source) = find_source(call, &name)?;
         let span = source_range(call, source.size)?;
-        if span.map_or(source.size, |s| s.len) > MAX_PUT_BYTES {
-            return Err(Code::InvalidRequest.with(format!(
-                "The specified copy source is larger than the maximum allowable size for a copy \
-                 source: {MAX_PUT_BYTES}"
-            )));
-        }
+        check_size(span.map_or(source.size, |s| s.len))?;
         let received = match link_part(call, &from, &source, span, &bucket, algorithm)? {
             Some(received) => Some(received),
             None => copy_part(call, &from, &source, span, &bucket, algorithm)?,

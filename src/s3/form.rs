@@ -60,7 +60,7 @@ pub fn post_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let (key, auth) = admit(call, &mut preamble)?;
     let bucket = call.bucket()?;
     let meta = metadata_of(&preamble)?;
-    let promised = Promised::from_fields(|name| preamble.fields.get(name).map(String::as_str))?;
+    let promised = Promised::from_fields(&preamble.fields)?;
 
     let writer = call.app.store.create_blob(&bucket.name)?;
     let mut sink = Sink::new(writer, promised.algorithm);
@@ -155,7 +155,7 @@ fn answer(
     etag: &ETag,
 ) -> Response {
     let field = |name: &str| preamble.fields.get(name).map(String::as_str);
-    let location = location(call, bucket, key);
+    let location = location(call, key);
     let plain = |status| {
         Response::new(status).header("etag", etag.quoted()).header("location", location.clone())
     };
@@ -188,9 +188,20 @@ fn answer(
     }
 }
 
-/// The URL of an object, as the client reached us.
-pub fn location(call: &Call<'_, '_>, bucket: &Bucket, key: &ObjectKey) -> String {
-    let host = call.header("host").unwrap_or("localhost");
-    let key = uri::encode(key.as_str(), true);
-    format!("http://{host}/{}/{key}", bucket.name)
+/// The URL of the object, as the client reached us: the path of the form is that of the bucket, or
+/// `/` where the host names the bucket.
+fn location(call: &Call<'_, '_>, key: &ObjectKey) -> String {
+    let path = call.request.path.trim_end_matches('/');
+    format!("{}{path}/{}", origin(call), uri::encode(key.as_str(), true))
+}
+
+/// Scheme and host as the client used them, such as `https://s3.example.com`.
+fn origin(call: &Call<'_, '_>) -> String {
+    let forwarded = |name| call.header(name).filter(|_| call.app.auth.trust_forwarded);
+    let scheme = match forwarded("x-forwarded-proto") {
+        Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
+        _ => "http",
+    };
+    let host = forwarded("x-forwarded-host").or(call.header("host")).unwrap_or_default();
+    format!("{scheme}://{host}")
 }

@@ -326,6 +326,7 @@ mod tests {
     fn fields_are_bounded() {
         let mut form = b"--X\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n".to_vec();
         form.resize(form.len() + MAX_FORM_BYTES + 1, b'x');
+        form.extend_from_slice(b"\r\n--X--\r\n");
         assert!(matches!(run(&form, 100_000), Err(FormFault::TooLarge)));
     }
 

@@ -2,10 +2,10 @@
 
 use super::conditions::{self, Conditions, Verdict};
 use super::receive::{receive, with_buffer};
-use super::{Call, Code, S3Error, metadata};
+use super::{Call, Code, S3Error, metadata, multipart};
 use crate::auth::Identity;
 use crate::http::{Content, Payload, Response};
-use crate::limits::IO_BUFFER_BYTES;
+use crate::limits::{IO_BUFFER_BYTES, MAX_PARTS};
 use crate::store::{self, Data, NewData, NewObject, Object, ObjectReader};
 use crate::types::{ByteRange, Checksum, ChecksumAlgorithm, ETag, Span};
 use std::io::{self, Write};
@@ -20,6 +20,7 @@ const READ_TRIES: u32 = 5;
 
 /// PutObject
 pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    refuse_version(call)?;
     metadata::refuse_unsupported(call.headers())?;
     let meta = metadata::from_headers(call.headers())?;
     let precondition = conditions::of_write(call);
@@ -67,6 +68,18 @@ pub fn check_version(call: &Call<'_, '_>) -> Result<(), S3Error> {
         Some(version) => {
             Err(S3Error::argument("versionId", version, "Invalid version id specified"))
         }
+    }
+}
+
+/// Refuses a version in what makes a new one.
+pub fn refuse_version(call: &Call<'_, '_>) -> Result<(), S3Error> {
+    match call.param("versionId") {
+        None => Ok(()),
+        Some(_) => Err(S3Error::argument(
+            "ResourceType",
+            "versionId",
+            "This operation does not accept a version-id.",
+        )),
     }
 }
 
@@ -127,12 +140,12 @@ fn read(call: &mut Call<'_, '_>, with_body: bool) -> Result<Response, S3Error> {
 
 fn select(call: &Call<'_, '_>, object: &Object) -> Result<Selection, S3Error> {
     let range = call.header("range").filter(|_| range_holds(call, object));
-    if let Some(number) = call.param("partNumber") {
+    if call.param("partNumber").is_some() {
         if range.is_some() {
             return Err(Code::InvalidRequest
                 .with("Cannot specify both Range header and partNumber query parameter."));
         }
-        return select_part(call, object, number);
+        return select_part(call, object);
     }
     let span = match range.and_then(ByteRange::parse) {
         None => None,
@@ -159,30 +172,29 @@ fn range_holds(call: &Call<'_, '_>, object: &Object) -> bool {
     }
 }
 
-fn select_part(call: &Call<'_, '_>, object: &Object, number: &str) -> Result<Selection, S3Error> {
-    let number: u32 =
-        number.parse().ok().filter(|n| (1..=crate::limits::MAX_PARTS).contains(n)).ok_or_else(
-            || {
-                S3Error::argument(
-                    "partNumber",
-                    number,
-                    "Part number must be an integer between 1 and 10000, inclusive",
-                )
-            },
-        )?;
+/// The bytes of a part. An empty object has none that a Content-Range could name, so all of it is
+/// given, as 200.
+fn select_part(call: &Call<'_, '_>, object: &Object) -> Result<Selection, S3Error> {
+    let number = multipart::part_number(call)?;
     let manifest = match object.data {
         Data::Parts(manifest) => manifest,
         Data::Blob(_) | Data::Empty if number == 1 => {
-            let span = (object.size > 0).then_some(Span { start: 0, len: object.size });
-            return Ok(Selection { span, part: Some((0, None)) });
+            let span = Span { start: 0, len: object.size };
+            return Ok(Selection {
+                span: (object.size > 0).then_some(span),
+                part: Some((0, None)),
+            });
         }
         Data::Blob(_) | Data::Empty => return Err(Code::InvalidPart.into()),
     };
-    let parts = call.app.store.parts(manifest, 0, crate::limits::MAX_PARTS as usize)?;
+    let parts = call.app.store.parts(manifest, 0, MAX_PARTS as usize)?;
     let at = parts.iter().position(|p| p.number == number).ok_or(Code::InvalidPart)?;
     let start = parts[..at].iter().map(|p| p.size).sum();
     let span = Span { start, len: parts[at].size };
-    Ok(Selection { span: Some(span), part: Some((parts.len(), parts[at].checksum.clone())) })
+    Ok(Selection {
+        span: (object.size > 0).then_some(span),
+        part: Some((parts.len(), parts[at].checksum.clone())),
+    })
 }
 
 /// Query parameters of GET that replace headers of the answer.
@@ -201,8 +213,8 @@ fn respond(
     object: &Object,
     selection: &Selection,
 ) -> Result<Response, S3Error> {
-    let partial = selection.span.is_some() || selection.part.is_some();
-    let mut response = metadata::describe(Response::new(if partial { 206 } else { 200 }), object);
+    let status = if selection.span.is_some() { 206 } else { 200 };
+    let mut response = metadata::describe(Response::new(status), object);
     for (parameter, header) in OVERRIDES {
         let Some(value) = call.param(parameter) else { continue };
         if call.identity == Identity::Anonymous {
@@ -280,7 +292,8 @@ fn content(
     Ok(Payload::Bytes(bytes))
 }
 
-fn note_corruption(error: &store::StoreError, what: &str) {
+/// Counts and logs bytes that are not what was stored.
+pub fn note_corruption(error: &store::StoreError, what: &str) {
     if matches!(error, store::StoreError::Corrupt(_)) {
         CORRUPT_READS.fetch_add(1, Ordering::Relaxed);
         log::error!("{what}: {error}");

@@ -3,12 +3,13 @@
 use super::{Call, Code, S3Error};
 use crate::auth::{PayloadReader, Trailers};
 use crate::http::Headers;
-use crate::limits::{IO_BUFFER_BYTES, MAX_PUT_BYTES};
+use crate::limits::{IO_BUFFER_BYTES, MAX_FORM_BYTES, MAX_PUT_BYTES};
 use crate::store::{BlobWriter, Bucket, WrittenBlob};
 use crate::types::{Checksum, ChecksumAlgorithm, ChecksumHasher};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use md5::{Digest, Md5};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 /// Bytes that were received, verified and made durable.
 #[derive(Debug)]
@@ -92,6 +93,23 @@ pub struct Promised {
     in_trailer: bool,
 }
 
+/// What the names of checksum fields start with.
+const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
+
+/// The algorithm whose value a field carries, by its name in lower case. One that JOG cannot
+/// compute is refused: a checksum that nobody checks protects nothing.
+fn checksum_field(name: &str) -> Result<Option<ChecksumAlgorithm>, S3Error> {
+    let Some(rest) = name.strip_prefix(CHECKSUM_PREFIX) else { return Ok(None) };
+    if matches!(rest, "algorithm" | "mode" | "type") {
+        return Ok(None);
+    }
+    let known = ChecksumAlgorithm::ALL.into_iter().find(|a| a.header() == name);
+    known.map(Some).ok_or_else(|| {
+        Code::InvalidRequest
+            .with("The algorithm type you specified in x-amz-checksum- header is invalid.")
+    })
+}
+
 /// The value of a checksum field; what is no value of the algorithm matches no bytes.
 fn decode(algorithm: ChecksumAlgorithm, text: &str) -> Result<Vec<u8>, S3Error> {
     algorithm.decode(text).ok_or_else(|| {
@@ -106,46 +124,45 @@ impl Promised {
             md5: headers.get("content-md5").map(content_md5).transpose()?,
             ..Self::default()
         };
-        let mut sent = Vec::new();
-        for algorithm in ChecksumAlgorithm::ALL {
-            if let Some(text) = headers.get(algorithm.header()) {
+        for (name, text) in headers.iter() {
+            if let Some(algorithm) = checksum_field(name)? {
+                promised.only(algorithm)?;
                 promised.value = Some(decode(algorithm, text)?);
-                sent.push(algorithm);
             }
         }
         let trailers = headers.all("x-amz-trailer").flat_map(|t| t.split(','));
-        for name in trailers.map(str::trim) {
-            let named = |a: &ChecksumAlgorithm| a.header().eq_ignore_ascii_case(name);
-            if let Some(algorithm) = ChecksumAlgorithm::ALL.into_iter().find(named) {
+        for name in trailers.map(|t| t.trim().to_ascii_lowercase()) {
+            if let Some(algorithm) = checksum_field(&name)? {
+                promised.only(algorithm)?;
                 promised.in_trailer = true;
-                sent.push(algorithm);
             }
         }
-        if sent.len() > 1 {
-            return Err(Code::InvalidRequest.with(
-                "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
-            ));
-        }
-        promised.algorithm = sent.first().copied();
-        if let Some(name) = headers.get("x-amz-sdk-checksum-algorithm") {
-            let named = ChecksumAlgorithm::parse(name).ok_or_else(|| {
-                Code::InvalidRequest
-                    .with("Value for x-amz-sdk-checksum-algorithm header is invalid.")
-            })?;
-            if promised.algorithm.is_some_and(|a| a != named) {
-                return Err(Code::InvalidRequest
-                    .with("Value for x-amz-sdk-checksum-algorithm header is invalid."));
-            }
-            promised.algorithm = Some(named);
+        for header in ["x-amz-sdk-checksum-algorithm", "x-amz-checksum-algorithm"] {
+            let Some(name) = headers.get(header) else { continue };
+            let named = ChecksumAlgorithm::parse(name)
+                .filter(|named| promised.algorithm.is_none_or(|sent| sent == *named));
+            promised.algorithm = Some(named.ok_or_else(|| {
+                Code::InvalidRequest.with(format!("Value for {header} header is invalid."))
+            })?);
         }
         Ok(promised)
     }
 
+    /// Takes the algorithm of a checksum that comes with the bytes; there may be one.
+    fn only(&mut self, algorithm: ChecksumAlgorithm) -> Result<(), S3Error> {
+        match self.algorithm.replace(algorithm) {
+            None => Ok(()),
+            Some(_) => Err(Code::InvalidRequest.with(
+                "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+            )),
+        }
+    }
+
     /// The promises of a POST form: fields instead of headers.
-    pub fn from_fields<'f>(get: impl Fn(&str) -> Option<&'f str>) -> Result<Self, S3Error> {
-        let fields = ChecksumAlgorithm::ALL.iter().map(|a| a.header());
-        let named = fields.chain(["content-md5"]);
-        let pairs = named.filter_map(|n| get(n).map(|v| (n.to_owned(), v.to_owned())));
+    pub fn from_fields(fields: &BTreeMap<String, String>) -> Result<Self, S3Error> {
+        let promises =
+            fields.iter().filter(|(n, _)| *n == "content-md5" || n.starts_with(CHECKSUM_PREFIX));
+        let pairs = promises.map(|(n, v)| (n.clone(), v.clone()));
         Self::from_headers(&Headers::new(pairs.collect()))
     }
 }
@@ -245,9 +262,53 @@ pub fn verify_document(
     promised.verify(&Checksum::full(algorithm, hasher.finish()), trailers)
 }
 
-/// Reads a whole payload that is small, such as the tail of a form.
+/// Reads and drops what stands behind the file of a form, which is little.
 pub fn drain(payload: &mut PayloadReader<'_, '_>) -> Result<(), S3Error> {
     let mut scratch = [0; 4096];
-    while payload.read(&mut scratch)? > 0 {}
-    Ok(())
+    let mut dropped = 0;
+    loop {
+        match payload.read(&mut scratch)? {
+            0 => return Ok(()),
+            n => dropped += n,
+        }
+        if dropped > MAX_FORM_BYTES {
+            return Err(Code::MalformedPOSTRequest.with("Too much follows the file of the form."));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn promised(fields: &[(&str, &str)]) -> Result<Promised, S3Error> {
+        let fields = fields.iter().map(|(n, v)| (n.to_string(), v.to_string()));
+        Promised::from_headers(&Headers::new(fields.collect()))
+    }
+
+    #[test]
+    fn one_checksum_of_a_known_algorithm() {
+        let crc32 = ("x-amz-checksum-crc32", "y/Q5Jg==");
+        let algorithm = |fields: &[_]| promised(fields).unwrap().algorithm;
+        assert_eq!(algorithm(&[crc32]), Some(ChecksumAlgorithm::Crc32));
+        assert_eq!(algorithm(&[("x-amz-checksum-mode", "ENABLED")]), None);
+        let trailer = ("x-amz-trailer", "X-Amz-Checksum-SHA256");
+        assert_eq!(algorithm(&[trailer]), Some(ChecksumAlgorithm::Sha256));
+        for header in ["x-amz-sdk-checksum-algorithm", "x-amz-checksum-algorithm"] {
+            assert_eq!(algorithm(&[(header, "sha1")]), Some(ChecksumAlgorithm::Sha1));
+            assert_eq!(algorithm(&[crc32, (header, "CRC32")]), Some(ChecksumAlgorithm::Crc32));
+            let error = promised(&[crc32, (header, "SHA1")]).unwrap_err();
+            assert_eq!(error.code, Code::InvalidRequest);
+        }
+        for refused in [
+            &[crc32, crc32][..],
+            &[crc32, ("x-amz-checksum-sha1", "qZk+NkcGgWq6PiVxeFDCbJzQ2J0=")],
+            &[crc32, trailer],
+            &[("x-amz-checksum-sha512", "AA==")],
+            &[("x-amz-trailer", "x-amz-checksum-xxhash64")],
+        ] {
+            let error = promised(refused).unwrap_err();
+            assert_eq!(error.code, Code::InvalidRequest, "{refused:?}");
+        }
+    }
 }

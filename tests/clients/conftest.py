@@ -14,7 +14,8 @@ for _name in list(os.environ):
         del os.environ[_name]
 for _name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
     os.environ.pop(_name, None)
-os.environ["HOME"] = tempfile.mkdtemp(prefix="jog-clients-home-")
+_home = tempfile.TemporaryDirectory(prefix="jog-clients-home-")
+os.environ["HOME"] = _home.name
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 import boto3
@@ -43,6 +44,7 @@ class Jog:
         port = support.free_port()
         self.endpoint = support.Endpoint(f"http://127.0.0.1:{port}", ACCESS_KEY, SECRET_KEY)
         self.log = work / "server.log"
+        self.stopped = False
         binary = os.environ.get("JOG_BIN") or support.HERE.parents[1] / "bin" / "jog"
         env = {
             "PATH": "/usr/bin:/bin",
@@ -77,12 +79,19 @@ class Jog:
         except OSError:
             return False
 
+    def died(self) -> bool:
+        """Whether it ended before it was told to."""
+        return not self.stopped and self.process.poll() is not None
+
     def stop(self):
         """It must have lived until now and end well, and its log must be that of a good run.
 
         A client that tries again on its own hides an error of the server's: the log does not.
         """
-        assert self.process.poll() is None, f"the server died: exit code {self.process.returncode}"
+        if self.stopped:
+            return
+        assert not self.died(), f"the server died: exit code {self.process.returncode}"
+        self.stopped = True
         assert support.stop(self.process) == 0
         log = self.log.read_text(errors="replace")
         assert not COMPLAINT.findall(log)
@@ -103,7 +112,7 @@ def endpoint(request, tmp_path_factory):
         yield external
         return
     jog = Jog(tmp_path_factory.mktemp("jog"))
-    request.config.stash[_LOGS].append(jog.log)
+    request.config.stash[_SERVERS].append(jog)
     yield jog.endpoint
     jog.stop()
 
@@ -117,7 +126,7 @@ def vhost_endpoint(request, tmp_path_factory):
     if os.environ.get("JOG_CLIENTS_ENDPOINT"):
         pytest.skip("JOG_CLIENTS_VHOST_ENDPOINT is not set")
     jog = Jog(tmp_path_factory.mktemp("jog-vhost"), JOG_DOMAIN="localhost")
-    request.config.stash[_LOGS].append(jog.log)
+    request.config.stash[_SERVERS].append(jog)
     port = urlsplit(jog.endpoint.url).port
     yield support.Endpoint(f"http://localhost:{port}", ACCESS_KEY, SECRET_KEY)
     jog.stop()
@@ -214,27 +223,34 @@ def home(tmp_path):
     return path
 
 
-# --- the server's log beside a failure -----------------------------------------------------------
+# --- the servers' logs beside a failure ----------------------------------------------------------
 
-_LOGS = pytest.StashKey[list[Path]]()
+_SERVERS = pytest.StashKey[list[Jog]]()
 _STARTS = pytest.StashKey[dict[Path, int]]()
 
 
 def pytest_configure(config):
-    config.stash[_LOGS] = []
+    config.stash[_SERVERS] = []
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    item.stash[_STARTS] = {log: log.stat().st_size for log in item.config.stash[_LOGS]}
-    return (yield)
+    servers = item.config.stash[_SERVERS]
+    item.stash[_STARTS] = {jog.log: jog.log.stat().st_size for jog in servers}
+    result = yield
+    for jog in servers:
+        if jog.died():
+            # Nothing that follows could pass.
+            item.session.shouldfail = f"the server died: exit code {jog.process.returncode}"
+            jog.stopped = True
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
     report = yield
     if report.failed:
-        for log in item.config.stash[_LOGS]:
+        for log in [jog.log for jog in item.config.stash[_SERVERS]]:
             with log.open("rb") as file:
                 file.seek(item.stash[_STARTS].get(log, 0))
                 text = file.read().decode(errors="replace")
