@@ -24,8 +24,9 @@ struct SourceName {
     key: ObjectKey,
 }
 
-/// `/bucket/key` or `bucket/key`, percent-encoded, perhaps with `?versionId=`.
-fn parse_source(header: &str) -> Result<SourceName, S3Error> {
+/// `/bucket/key` or `bucket/key`, percent-encoded, perhaps with `?versionId=`. `plus`: a `+` is a
+/// space, as on AWS; else it stands for itself.
+fn parse_source(header: &str, plus: bool) -> Result<SourceName, S3Error> {
     let bad = |message: &'static str| S3Error::argument("x-amz-copy-source", header, message);
     let (path, version) = match header.split_once("?versionId=") {
         Some((path, version)) => (path, Some(version)),
@@ -34,7 +35,7 @@ fn parse_source(header: &str) -> Result<SourceName, S3Error> {
     if version.is_some_and(|v| v != "null") {
         return Err(bad("Invalid version id specified"));
     }
-    let path = uri::decode(path, false).ok_or_else(|| bad("Invalid copy source encoding."))?;
+    let path = uri::decode(path, plus).ok_or_else(|| bad("Invalid copy source encoding."))?;
     let path = path.strip_prefix('/').unwrap_or(&path);
     let (bucket, key) =
         path.split_once('/').ok_or_else(|| bad("Invalid copy source object key"))?;
@@ -65,9 +66,22 @@ fn find_source(call: &Call<'_, '_>, name: &SourceName) -> Result<(Arc<Bucket>, O
 }
 
 fn source_of(call: &Call<'_, '_>) -> Result<SourceName, S3Error> {
-    let name = parse_source(call.header("x-amz-copy-source").unwrap_or_default())?;
+    let header = call.header("x-amz-copy-source").unwrap_or_default();
+    let mut name = parse_source(header, true)?;
+    if header.contains('+') && !is_there(call, &name)? {
+        // Clients that do not know AWS's reading of `+` mean the character.
+        name = parse_source(header, false)?;
+    }
     call.authorize("s3:GetObject", &name.bucket, Some(&name.key))?;
     Ok(name)
+}
+
+fn is_there(call: &Call<'_, '_>, name: &SourceName) -> Result<bool, S3Error> {
+    let store = &call.app.store;
+    match store.bucket(&name.bucket)? {
+        Some(bucket) => Ok(store.object(bucket.id, &name.key)?.is_some()),
+        None => Ok(false),
+    }
 }
 
 /// Whether x-amz-metadata-directive says REPLACE.
@@ -333,10 +347,12 @@ mod tests {
 
     #[test]
     fn sources() {
-        let name = |text| parse_source(text).map(|s| (s.bucket.to_string(), s.key.to_string()));
+        let name =
+            |text| parse_source(text, true).map(|s| (s.bucket.to_string(), s.key.to_string()));
         let is = |bucket: &str, key: &str| (bucket.to_owned(), key.to_owned());
         assert_eq!(name("/abc/a%20b").unwrap(), is("abc", "a b"));
-        assert_eq!(name("abc/a/b+c").unwrap(), is("abc", "a/b+c"));
+        assert_eq!(name("abc/a/b+c%2B").unwrap(), is("abc", "a/b c+"));
+        assert_eq!(parse_source("abc/b+c", false).unwrap().key.as_str(), "b+c");
         assert_eq!(name("abc/a%3FversionId=x").unwrap(), is("abc", "a?versionId=x"));
         assert_eq!(name("abc/k?versionId=null").unwrap(), is("abc", "k"));
         for bad in ["", "abc", "abc/", "A_/k", "abc/%zz", "abc/k?versionId=1"] {
