@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use threadpool::ThreadPool;
@@ -82,6 +82,8 @@ pub struct ServerStats {
 /// Refused connections beyond [`Bounds::max_connections`] that are closed with care; more are
 /// just closed.
 const REFUSED_CONNECTIONS: usize = 256;
+/// Threads that the pool starts with: an idle server needs no memory for more.
+const FIRST_THREADS: usize = 16;
 /// Pause between two looks at the requests in flight during [`Server::shutdown`].
 const SHUTDOWN_STEP: Duration = Duration::from_millis(5);
 
@@ -113,7 +115,8 @@ impl Server {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let shared = Arc::new(Shared {
             parker: Parker::new(bounds.idle_timeout)?,
-            pool: start_pool(config.threads)?,
+            pool: start_pool(config.threads.min(FIRST_THREADS))?,
+            started: AtomicUsize::new(config.threads.min(FIRST_THREADS)),
             threads: config.threads,
             handler,
             bounds,
@@ -200,6 +203,8 @@ pub(super) struct Shared {
     /// Request ids.
     pub(super) ids: Ids,
     pool: ThreadPool,
+    /// Threads that the pool has now; grows up to `threads`.
+    started: AtomicUsize,
     threads: usize,
     stopping: AtomicBool,
 }
@@ -226,11 +231,31 @@ impl Shared {
             self.stats.queued.fetch_sub(1, Ordering::SeqCst);
             return self.turn_away(conn);
         }
+        self.grow(queued + busy);
         let shared = Arc::clone(self);
         self.pool.execute(move || {
             let _busy = Busy::new(&shared.stats);
             conn::serve(&shared, conn);
         });
+    }
+
+    /// Starts more threads of the pool if so many connections are more than it has threads. The
+    /// pool never shrinks: a load that came once comes again.
+    fn grow(&self, wanted: usize) {
+        let started = self.started.load(Ordering::Relaxed);
+        if wanted <= started || started >= self.threads {
+            return;
+        }
+        let target = (started * 2).max(wanted).min(self.threads);
+        let won =
+            self.started.compare_exchange(started, target, Ordering::SeqCst, Ordering::Relaxed);
+        if won.is_ok() {
+            // The crate panics where a thread can't be had; those that run serve on.
+            let mut pool = self.pool.clone();
+            if catch_unwind(AssertUnwindSafe(|| pool.set_num_threads(target))).is_err() {
+                log::error!("cannot start more than {started} threads");
+            }
+        }
     }
 
     /// Answers 503 without waiting for the client.
