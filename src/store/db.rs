@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
 use std::time::Duration;
 
 /// A poisoned lock is taken all the same: what it guards is left consistent by transactions, and
@@ -102,11 +103,11 @@ impl Drop for InUse<'_> {
 
 type Work = Box<dyn FnOnce(&Connection) -> Result<(), StoreError> + Send>;
 
-/// How a waiting writer learns what became of its job.
-#[derive(Default)]
+/// How a waiting writer learns what became of its job. Parking costs no system call where nobody
+/// waits yet.
 struct Ticket {
     state: Mutex<Progress>,
-    wake: Condvar,
+    owner: Thread,
 }
 
 #[derive(Default)]
@@ -118,19 +119,23 @@ enum Progress {
 }
 
 impl Ticket {
+    fn of_this_thread() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), owner: std::thread::current() })
+    }
+
     fn set(&self, progress: Progress) {
         *lock(&self.state) = progress;
-        self.wake.notify_one();
+        self.owner.unpark();
     }
 
     /// `None`: this thread has to lead.
     fn wait(&self) -> Option<Result<(), StoreError>> {
-        let mut state = lock(&self.state);
         loop {
-            match std::mem::take(&mut *state) {
-                Progress::Waiting => {
-                    state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
+            // A statement of its own: the lock must not be held while this thread is parked.
+            let progress = std::mem::take(&mut *lock(&self.state));
+            match progress {
+                // May return without cause; then the loop looks again.
+                Progress::Waiting => std::thread::park(),
                 Progress::Lead => return None,
                 Progress::Done(result) => return Some(result),
             }
@@ -195,7 +200,7 @@ impl Writer {
             *lock(&result) = Some(value);
             Ok(())
         });
-        let ticket = Arc::new(Ticket::default());
+        let ticket = Ticket::of_this_thread();
         let lead = {
             let mut queue = lock(&self.queue);
             queue.jobs.push_back(Job { work, ticket: Arc::clone(&ticket) });

@@ -72,7 +72,7 @@ const MIGRATIONS: &[&str] = &[
      -- Files that no object needs any more, in the order of their deletion: one blob, or all
      -- parts of a manifest. bucket: the name of the folder.
      CREATE TABLE garbage (
-         id INTEGER PRIMARY KEY AUTOINCREMENT,
+         id INTEGER PRIMARY KEY,
          deleted_ms INTEGER NOT NULL,
          bucket TEXT NOT NULL,
          blob INTEGER,

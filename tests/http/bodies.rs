@@ -106,10 +106,12 @@ fn continue_is_sent_when_the_body_is_read() {
     }
     // The client did not wait.
     client.send(format!("{head}hello"));
+    assert_eq!(client.answer().head, "HTTP/1.1 100 Continue\r\n\r\n");
     assert_eq!(client.answer().text(), "hello");
     // There is nothing to wait for.
     client
         .send("PUT /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.answer().head, "HTTP/1.1 100 Continue\r\n\r\n");
     let answer = client.answer();
     assert_eq!((answer.status, answer.closes()), (200, false));
 }

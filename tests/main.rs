@@ -1,0 +1,14 @@
+//! The S3 interface from outside: the real binary as a process, requests signed by the tests
+//! themselves, and what the server keeps on disk. Modules mirror `src/s3`; `support` is shared.
+
+mod support;
+
+mod s3 {
+    mod auth;
+    mod checksum;
+    mod conditional;
+    mod copy;
+    mod durability;
+    mod multipart;
+    mod object;
+}
