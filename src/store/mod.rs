@@ -46,6 +46,7 @@ use db::{Readers, Writer, lock};
 use objects::NewRow;
 use signal::Signal;
 use std::fs::File;
+use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -70,6 +71,8 @@ pub struct Store {
     reserving: Mutex<()>,
     /// When free space was last found low, in milliseconds since 1970.
     low_space_ms: AtomicI64,
+    /// The sequence numbers among which a crash may have left files, until they were looked for.
+    leftovers: Mutex<Option<Range<i64>>>,
     /// The locked `jog.lock`.
     _lock: File,
 }
@@ -139,7 +142,9 @@ impl Store {
 
     /// Notes in metadata.db which numbers may be handed out, and which are settled.
     fn reserve(&self, reserved: i64) -> Result<(), StoreError> {
-        let low = self.blobs.ids.low_water();
+        // What was not looked for yet is not settled.
+        let pending = lock(&self.leftovers).as_ref().map(|range| range.start);
+        let low = self.blobs.ids.low_water().min(pending.unwrap_or(i64::MAX));
         self.writer.write(move |conn| open::save_numbers(conn, low, reserved))?;
         self.blobs.ids.extend(reserved);
         Ok(())

@@ -15,6 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
+/// A metadata.db below this size is searched for the leftovers of a crash before the store is
+/// opened, which takes milliseconds; in a larger one the upkeep does it, since it reads all of it.
+const RECOVER_AT_ONCE_BYTES: u64 = 16 << 20;
+
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -134,13 +138,9 @@ impl Store {
         let now = identity(&database)?;
         let mut before = String::new();
         let known = lock.read_to_string(&mut before).is_ok() && before == now;
-        if known && numbers.low < numbers.reserved {
-            let (low, high) = (numbers.low, numbers.reserved);
-            let removed = recover::run(&buckets, &blobs, &readers, low, high)?;
-            if removed > 0 {
-                log::info!("removed {removed} files of uploads that a crash interrupted");
-            }
-        }
+        let leftovers =
+            (known && numbers.low < numbers.reserved).then_some(numbers.low..numbers.reserved);
+        let small = std::fs::metadata(&database).is_ok_and(|m| m.len() < RECOVER_AT_ONCE_BYTES);
         let store = Self {
             config,
             blobs,
@@ -151,11 +151,26 @@ impl Store {
             cache: super::cache::BucketCache::default(),
             reserving: Mutex::new(()),
             low_space_ms: AtomicI64::new(i64::MIN / 2),
+            leftovers: Mutex::new(leftovers),
             _lock: lock,
         };
+        if small {
+            store.recover()?;
+        }
         store.reserve(numbers.reserved + BLOB_RESERVE as i64)?;
         store.remember(&now).map_err(|e| StoreError::io("write", Path::new("jog.lock"), e))?;
         Ok(store)
+    }
+
+    /// Removes the files that a crash left without a row, if there was one.
+    pub(super) fn recover(&self) -> Result<(), StoreError> {
+        let Some(range) = db::lock(&self.leftovers).clone() else { return Ok(()) };
+        let root = self.config.dir.join("buckets");
+        let removed = recover::run(&root, &self.blobs, &self.readers, range.start, range.end)?;
+        if removed > 0 {
+            log::info!("removed {removed} files of uploads that a crash interrupted");
+        }
+        Ok(())
     }
 
     fn remember(&self, identity: &str) -> std::io::Result<()> {
@@ -170,7 +185,9 @@ impl Store {
     pub fn close(&self) -> Result<(), StoreError> {
         self.signal.stop();
         let ids = &self.blobs.ids;
-        let (low, next) = (ids.low_water(), ids.next());
+        let pending = db::lock(&self.leftovers).as_ref().map(|range| range.start);
+        let next = ids.next();
+        let low = ids.low_water().min(pending.unwrap_or(i64::MAX));
         // With nothing in flight both are equal, and the next start has nothing to look for.
         self.writer.write(move |conn| save_numbers(conn, low, next))?;
         self.checkpoint()

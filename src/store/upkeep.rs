@@ -27,6 +27,7 @@ fn report(result: Result<(), StoreError>) {
 impl Store {
     /// Does the upkeep until [`Store::close`]. For a thread of its own.
     pub fn upkeep(&self) {
+        report(self.recover());
         // When garbage is to be looked for; `None`: some time after the next commit.
         let mut look_at = Some(Instant::now());
         loop {
