@@ -5,10 +5,14 @@ mod support;
 
 mod s3 {
     mod auth;
+    mod bucket;
     mod checksum;
     mod conditional;
     mod copy;
+    mod delete;
     mod durability;
+    mod form;
+    mod list;
     mod multipart;
     mod object;
 }

@@ -166,7 +166,9 @@ impl Store {
     pub(super) fn recover(&self) -> Result<(), StoreError> {
         let Some(range) = db::lock(&self.leftovers).clone() else { return Ok(()) };
         let root = self.config.dir.join("buckets");
-        let removed = recover::run(&root, &self.blobs, &self.readers, range.start, range.end)?;
+        let (low, high) = (range.start, range.end);
+        let removed = recover::run(&root, &self.blobs, &self.readers, low, high)?;
+        *db::lock(&self.leftovers) = None;
         if removed > 0 {
             log::info!("removed {removed} files of uploads that a crash interrupted");
         }
