@@ -83,6 +83,7 @@ impl Store {
                 break;
             }
         }
+        self.make_room(|s| s.trash_floor)?;
         self.forget_completed(now - COMPLETED_MS)?;
         let mut due = self.next_due()?;
         if due.is_none() {
@@ -199,6 +200,11 @@ impl Store {
         self.readers.read(|conn| Ok(conn.query_row("SELECT 1", [], |_| Ok(()))?))?;
         self.writer.exclusive(|conn| Ok(conn.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?))?;
         let space = self.space()?;
-        if space.free < space.min_free { Err(StoreError::Full) } else { Ok(()) }
+        if space.free >= space.min_free {
+            return Ok(());
+        }
+        // There may be garbage since the last write that was refused.
+        self.signal.space();
+        Err(StoreError::Full)
     }
 }

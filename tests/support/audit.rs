@@ -1,0 +1,210 @@
+//! Looks at a data directory from outside: metadata.db by SQL, `buckets/` by walking it.
+
+use super::crc;
+use rusqlite::{Connection, OpenFlags};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+/// Everything in which the store in a folder is not as it must be when nothing is being written.
+/// A store should have it open, so that what a crash left is cleared away.
+pub fn audit(dir: &Path) -> Vec<String> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let conn = Connection::open_with_flags(dir.join("metadata.db"), flags).unwrap();
+    let mut audit = Audit { problems: Vec::new(), files: files(dir), owners: BTreeMap::new() };
+    audit.strangers(dir);
+    audit.database(&conn);
+    audit.objects(&conn);
+    audit.manifests(&conn);
+    audit.garbage(&conn);
+    audit.unclaimed();
+    audit.problems
+}
+
+/// How many rows a query counts.
+pub fn rows(dir: &Path, sql: &str) -> i64 {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let conn = Connection::open_with_flags(dir.join("metadata.db"), flags).unwrap();
+    conn.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+struct Audit {
+    problems: Vec<String>,
+    /// The files below `buckets/` by bucket and number.
+    files: HashMap<(String, i64), PathBuf>,
+    /// What names each file.
+    owners: BTreeMap<(String, i64), String>,
+}
+
+/// All files below `buckets/`; one that has no number gets a negative one.
+fn files(dir: &Path) -> HashMap<(String, i64), PathBuf> {
+    let mut found = HashMap::new();
+    for bucket in list(&dir.join("buckets")) {
+        let name = bucket.file_name().unwrap().to_string_lossy().into_owned();
+        let mut folders = vec![bucket];
+        while let Some(folder) = folders.pop() {
+            for path in list(&folder) {
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let file = path.file_name().unwrap().to_string_lossy().into_owned();
+                let unknown = -1 - found.len() as i64;
+                let id = i64::from_str_radix(&file, 16).unwrap_or(unknown);
+                if let Some(other) = found.insert((name.clone(), id), path.clone()) {
+                    panic!("{} and {} have one number", other.display(), path.display());
+                }
+            }
+        }
+    }
+    found
+}
+
+fn list(dir: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+impl Audit {
+    fn problem(&mut self, text: String) {
+        self.problems.push(text);
+    }
+
+    /// Files beside those that a data directory has.
+    fn strangers(&mut self, dir: &Path) {
+        for path in list(dir) {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if !matches!(
+                name.as_str(),
+                "metadata.db" | "metadata.db-wal" | "metadata.db-shm" | "jog.lock" | "buckets"
+            ) {
+                self.problem(format!("{name} does not belong here"));
+            }
+        }
+    }
+
+    fn database(&mut self, conn: &Connection) {
+        let found: String = conn.query_row("PRAGMA integrity_check", [], |r| r.get(0)).unwrap();
+        if found != "ok" {
+            self.problem(format!("metadata.db: {found}"));
+        }
+        let homeless = "SELECT count(*) FROM (SELECT bucket FROM objects UNION ALL
+            SELECT bucket FROM uploads) WHERE bucket NOT IN (SELECT id FROM buckets)";
+        let count: i64 = conn.query_row(homeless, [], |r| r.get(0)).unwrap();
+        if count > 0 {
+            self.problem(format!("{count} objects or uploads are in no bucket"));
+        }
+    }
+
+    /// A file that a row names: it must be there, be of that size, and have that CRC. Gives its
+    /// bytes.
+    fn claim(&mut self, bucket: &str, blob: i64, size: i64, sum: i64, by: &str) -> Vec<u8> {
+        let at = (bucket.to_owned(), blob);
+        let Some(path) = self.files.get(&at).cloned() else {
+            self.problem(format!("{by}: the file {bucket}/{blob:016x} is not there"));
+            return Vec::new();
+        };
+        let bytes = std::fs::read(&path).unwrap();
+        if bytes.len() as i64 != size {
+            self.problem(format!("{by}: {} bytes instead of {size}", bytes.len()));
+        }
+        if crc(&bytes) as i64 != sum {
+            self.problem(format!("{by}: its CRC is another"));
+        }
+        self.own(at, by);
+        bytes
+    }
+
+    fn own(&mut self, at: (String, i64), by: &str) {
+        if let Some(other) = self.owners.insert(at, by.to_owned()) {
+            self.problem(format!("{other} and {by} name the same file"));
+        }
+    }
+
+    /// Objects with one file or none.
+    fn objects(&mut self, conn: &Connection) {
+        let sql = "SELECT b.name, o.key, o.size, o.crc64, o.blob, o.manifest FROM objects o
+            JOIN buckets b ON b.id = o.bucket";
+        let mut statement = conn.prepare(sql).unwrap();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let (bucket, key): (String, Vec<u8>) = (row.get(0).unwrap(), row.get(1).unwrap());
+            let (size, sum): (i64, i64) = (row.get(2).unwrap(), row.get(3).unwrap());
+            let (blob, manifest): (Option<i64>, Option<i64>) =
+                (row.get(4).unwrap(), row.get(5).unwrap());
+            let by = format!("object {bucket}/{:?}", String::from_utf8_lossy(&key));
+            match (blob, manifest) {
+                (Some(blob), None) => {
+                    self.claim(&bucket, blob, size, sum, &by);
+                }
+                (None, Some(manifest)) => {
+                    let bytes = self.parts(conn, &bucket, manifest, &by);
+                    if bytes.len() as i64 != size || crc(&bytes) as i64 != sum {
+                        self.problem(format!("{by}: its parts are not its bytes"));
+                    }
+                }
+                (None, None) if size == 0 => {}
+                _ => self.problem(format!("{by}: {size} bytes in {blob:?} and {manifest:?}")),
+            }
+        }
+    }
+
+    /// The bytes of all parts of a manifest, in order.
+    fn parts(&mut self, conn: &Connection, bucket: &str, manifest: i64, of: &str) -> Vec<u8> {
+        let sql = "SELECT number, size, crc64, blob FROM parts WHERE manifest = ?1 ORDER BY number";
+        let mut statement = conn.prepare(sql).unwrap();
+        let mut rows = statement.query([manifest]).unwrap();
+        let mut all = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            let (number, size): (i64, i64) = (row.get(0).unwrap(), row.get(1).unwrap());
+            let (sum, blob): (i64, Option<i64>) = (row.get(2).unwrap(), row.get(3).unwrap());
+            let by = format!("part {number} of {of}");
+            match blob {
+                Some(blob) => all.extend(self.claim(bucket, blob, size, sum, &by)),
+                None if size == 0 => {}
+                None => self.problem(format!("{by}: {size} bytes and no file")),
+            }
+        }
+        all
+    }
+
+    /// Unfinished uploads, and parts that belong to nothing.
+    fn manifests(&mut self, conn: &Connection) {
+        let sql = "SELECT b.name, u.manifest, u.upload_id FROM uploads u
+            JOIN buckets b ON b.id = u.bucket WHERE u.done_ms IS NULL";
+        let mut statement = conn.prepare(sql).unwrap();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let (bucket, manifest): (String, i64) = (row.get(0).unwrap(), row.get(1).unwrap());
+            let upload: String = row.get(2).unwrap();
+            self.parts(conn, &bucket, manifest, &format!("upload {bucket}/{upload}"));
+        }
+        let orphans = "SELECT count(*) FROM parts WHERE manifest NOT IN
+            (SELECT manifest FROM objects WHERE manifest IS NOT NULL
+             UNION ALL SELECT manifest FROM uploads WHERE done_ms IS NULL
+             UNION ALL SELECT manifest FROM garbage WHERE manifest IS NOT NULL)";
+        let count: i64 = conn.query_row(orphans, [], |r| r.get(0)).unwrap();
+        if count > 0 {
+            self.problem(format!("{count} parts belong to nothing"));
+        }
+    }
+
+    /// Garbage names files too; they may be gone already.
+    fn garbage(&mut self, conn: &Connection) {
+        let sql = "SELECT bucket, blob FROM garbage WHERE blob IS NOT NULL UNION ALL
+            SELECT g.bucket, p.blob FROM garbage g JOIN parts p ON p.manifest = g.manifest
+            WHERE p.blob IS NOT NULL";
+        let mut statement = conn.prepare(sql).unwrap();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let at = (row.get(0).unwrap(), row.get(1).unwrap());
+            self.own(at, "garbage");
+        }
+    }
+
+    fn unclaimed(&mut self) {
+        let owners = &self.owners;
+        let lost = self.files.iter().filter(|(at, _)| !owners.contains_key(*at));
+        let lost: Vec<String> =
+            lost.map(|(_, path)| format!("no row names {}", path.display())).collect();
+        self.problems.extend(lost);
+    }
+}
