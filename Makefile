@@ -14,7 +14,7 @@ build:
 test: check build test-rust test-clients
 
 test-rust:
-	$(CARGO) test --release --locked
+	$(CARGO) test --profile fast --locked
 
 test-clients: build
 	tests/clients/run.sh

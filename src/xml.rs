@@ -204,6 +204,12 @@ fn resolve(reference: &BytesRef<'_>) -> Result<char, Malformed> {
     }
 }
 
+/// Whether this can be the local name of an element of a document that we take.
+fn is_name(name: &str) -> bool {
+    let is_name_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b) || b >= 0x80;
+    !name.is_empty() && name.bytes().all(is_name_byte)
+}
+
 /// A document while it is parsed.
 #[derive(Default)]
 struct Tree {
@@ -221,7 +227,7 @@ impl Tree {
         let fits = self.open.len() < MAX_XML_DEPTH
             && self.elements <= MAX_XML_ELEMENTS
             && self.root.is_none()
-            && !name.as_ref().is_empty();
+            && is_name(name.as_ref());
         if !fits {
             return Err(Malformed);
         }

@@ -7,10 +7,12 @@ mod s3 {
     mod auth;
     mod bucket;
     mod checksum;
+    mod cli;
     mod conditional;
     mod copy;
     mod delete;
     mod durability;
+    mod errors;
     mod form;
     mod list;
     mod multipart;

@@ -25,13 +25,16 @@ pub struct Blobs {
     root: PathBuf,
     pub fs: Fs,
     pub ids: Ids,
+    /// Open folders. Each has a durable entry in the one above it.
     folders: Mutex<HashMap<PathBuf, Arc<File>>>,
+    /// Held while folders are made for a new file, and while empty ones are removed.
+    tree: Mutex<()>,
 }
 
 impl Blobs {
     /// `root`: the folder `buckets/`, which exists.
     pub fn new(root: PathBuf, fs: Fs, ids: Ids) -> Self {
-        Self { root, fs, ids, folders: Mutex::new(HashMap::new()) }
+        Self { root, fs, ids, folders: Mutex::new(HashMap::new()), tree: Mutex::new(()) }
     }
 
     /// The folder of a bucket.
@@ -48,12 +51,13 @@ impl Blobs {
         path
     }
 
-    /// Makes `<bucket>/objects` and makes it durable.
+    /// Makes `<bucket>/objects`. It becomes durable with the first file below it.
     pub fn make_bucket(&self, bucket: &str) -> Result<(), StoreError> {
+        let _tree = lock(&self.tree);
         self.make_dirs(&self.root.join(bucket).join("objects"))
     }
 
-    /// Makes a folder and those above it up to the root, each durable in the one above.
+    /// Makes a folder and those above it up to the root.
     fn make_dirs(&self, dir: &Path) -> Result<(), StoreError> {
         let Some(parent) = dir.parent().filter(|_| dir != self.root) else { return Ok(()) };
         if dir.is_dir() {
@@ -65,8 +69,7 @@ impl Blobs {
         if self.fs.mkdir(dir)? && !holds_files {
             self.fs.spread(dir);
         }
-        let handle = self.fs.open(parent)?;
-        self.fs.sync_dir(parent, &handle)
+        Ok(())
     }
 
     /// Makes the entry of a new file durable.
@@ -75,25 +78,38 @@ impl Blobs {
             return Ok(());
         }
         let dir = path.parent().unwrap_or(&self.root);
-        let known = lock(&self.folders).get(dir).cloned();
-        let handle = match known {
-            Some(handle) => handle,
-            None => {
-                let handle = Arc::new(self.fs.open(dir)?);
-                let mut folders = lock(&self.folders);
-                if folders.len() >= OPEN_FOLDERS {
-                    folders.clear();
-                }
-                folders.insert(dir.to_owned(), Arc::clone(&handle));
-                handle
-            }
-        };
+        let handle = self.durable_folder(dir)?;
         self.fs.sync_dir(dir, &handle)
     }
 
-    /// Forgets an open folder that is about to be removed.
-    pub fn forget_folder(&self, dir: &Path) {
-        lock(&self.folders).remove(dir);
+    /// Opens a folder that has something in it, and makes its way up to the root durable: whoever
+    /// made a folder may not have come to that yet, or may have crashed before.
+    fn durable_folder(&self, dir: &Path) -> Result<Arc<File>, StoreError> {
+        if let Some(handle) = lock(&self.folders).get(dir) {
+            return Ok(Arc::clone(handle));
+        }
+        let handle = Arc::new(self.fs.open(dir)?);
+        if let Some(parent) = dir.parent().filter(|_| dir != self.root) {
+            let above = self.durable_folder(parent)?;
+            self.fs.sync_dir(parent, &above)?;
+        }
+        let mut folders = lock(&self.folders);
+        if folders.len() >= OPEN_FOLDERS {
+            folders.clear();
+        }
+        folders.insert(dir.to_owned(), Arc::clone(&handle));
+        Ok(handle)
+    }
+
+    /// Removes these folders one after the other, up to the first that is not empty.
+    pub fn remove_empty<'p>(&self, dirs: impl IntoIterator<Item = &'p Path>) {
+        let _tree = lock(&self.tree);
+        for dir in dirs {
+            if !self.fs.rmdir(dir) {
+                return;
+            }
+            lock(&self.folders).remove(dir);
+        }
     }
 
     /// Runs `make` on the path of a new blob; makes its folder first if it is not there.
@@ -103,18 +119,15 @@ impl Blobs {
         make: impl Fn(&Path) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let missing = |e: &StoreError| matches!(e, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
-        // Twice at most: an empty folder may be removed between the two steps, once.
-        for _ in 0..2 {
-            match make(path) {
-                Err(error) if missing(&error) => {
-                    let dir = path.parent().unwrap_or(&self.root);
-                    self.forget_folder(dir);
-                    self.make_dirs(dir)?;
-                }
-                other => return other,
+        match make(path) {
+            Err(error) if missing(&error) => {
+                // Nobody removes the folder between the two steps.
+                let _tree = lock(&self.tree);
+                self.make_dirs(path.parent().unwrap_or(&self.root))?;
+                make(path)
             }
+            other => other,
         }
-        make(path)
     }
 
     fn pending(self: &Arc<Self>, bucket: &str, id: BlobId) -> Pending {

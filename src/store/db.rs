@@ -218,6 +218,24 @@ impl Writer {
         Ok(value.expect("a job that succeeded has left its value"))
     }
 
+    /// Runs a job that gives room back. On a full disk it may need the room that the WAL takes: then
+    /// that is moved into metadata.db and cut off, and the job runs once more.
+    pub fn write_freeing<T: Send + 'static>(
+        &self,
+        job: impl Fn(&Connection) -> Result<T, StoreError> + Clone + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match self.write(job.clone()) {
+            Err(StoreError::Full) => {
+                self.exclusive(|conn| {
+                    let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+                    Ok(conn.query_row(sql, [], |_| Ok(()))?)
+                })?;
+                self.write(job)
+            }
+            other => other,
+        }
+    }
+
     /// Runs on the writing connection outside of any transaction, with nobody else writing.
     pub fn exclusive<T>(
         &self,

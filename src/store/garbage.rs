@@ -6,7 +6,7 @@ use super::blob::Blobs;
 use super::db::{Readers, Writer, lock};
 use super::{BlobId, ManifestId, StoreError, uploads};
 use rusqlite::{OptionalExtension, params};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -15,9 +15,19 @@ const STEP_ROWS: i64 = 128;
 /// Parts of one manifest in one step.
 const STEP_PARTS: usize = 1000;
 
-/// Manifests that somebody reads.
+/// Manifests that somebody reads, and those whose parts are being removed: none is both.
 #[derive(Default, Debug)]
-pub struct Pins(Mutex<HashMap<i64, usize>>);
+pub struct Pins {
+    pinned: Mutex<Pinned>,
+    /// Held by the one that collects.
+    collecting: Mutex<()>,
+}
+
+#[derive(Default, Debug)]
+struct Pinned {
+    readers: HashMap<i64, usize>,
+    condemned: HashSet<i64>,
+}
 
 /// Keeps the parts of a manifest until it is dropped.
 #[derive(Debug)]
@@ -27,24 +37,43 @@ pub struct Pin {
 }
 
 impl Pins {
-    /// Keeps the parts of a manifest from now on.
-    pub fn pin(self: &Arc<Self>, manifest: ManifestId) -> Pin {
-        *lock(&self.0).entry(manifest.0).or_insert(0) += 1;
-        Pin { pins: Arc::clone(self), manifest }
+    /// Keeps the parts of a manifest from now on; `None` if they are being removed.
+    pub fn pin(self: &Arc<Self>, manifest: ManifestId) -> Option<Pin> {
+        let mut pinned = lock(&self.pinned);
+        if pinned.condemned.contains(&manifest.0) {
+            return None;
+        }
+        *pinned.readers.entry(manifest.0).or_insert(0) += 1;
+        Some(Pin { pins: Arc::clone(self), manifest })
     }
 
-    fn holds(&self, manifest: i64) -> bool {
-        lock(&self.0).contains_key(&manifest)
+    /// Keeps readers away from a manifest from now on; false if it has some.
+    fn condemn(&self, manifest: i64) -> bool {
+        let mut pinned = lock(&self.pinned);
+        let free = !pinned.readers.contains_key(&manifest);
+        if free {
+            pinned.condemned.insert(manifest);
+        }
+        free
+    }
+
+    /// The rows of these manifests are gone too, so there is nothing left to keep readers from.
+    /// Where removing them failed this is not called: the next try comes to it.
+    fn forget(&self, manifests: &[i64]) {
+        let mut pinned = lock(&self.pinned);
+        for manifest in manifests {
+            pinned.condemned.remove(manifest);
+        }
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        let mut pins = lock(&self.pins.0);
-        if let Some(count) = pins.get_mut(&self.manifest.0) {
+        let readers = &mut lock(&self.pins.pinned).readers;
+        if let Some(count) = readers.get_mut(&self.manifest.0) {
             *count -= 1;
             if *count == 0 {
-                pins.remove(&self.manifest.0);
+                readers.remove(&self.manifest.0);
             }
         }
     }
@@ -91,6 +120,8 @@ impl Collector<'_> {
     /// Removes some of what was deleted at or before `before_ms`, in the order of deletion, with
     /// rows above `after`. Files first, then their rows: a crash between the two only repeats it.
     pub fn step(&self, before_ms: i64, after: i64) -> Result<Step, StoreError> {
+        // One at a time: the number of a row may be used again as soon as the row is gone.
+        let _one = lock(&self.pins.collecting);
         let (items, more) = self.due(before_ms, after)?;
         let last = items.last().map_or(after, |item| item.id);
         let mut done = Vec::new();
@@ -100,7 +131,7 @@ impl Collector<'_> {
             match (item.blob, item.manifest) {
                 (Some(blob), _) => self.unlink(&item.bucket, BlobId(blob), &mut folders)?,
                 (None, Some(manifest)) => {
-                    if self.pins.holds(manifest) {
+                    if !self.pins.condemn(manifest) {
                         continue;
                     }
                     self.unlink_parts(&item.bucket, manifest, &mut folders)?;
@@ -112,16 +143,18 @@ impl Collector<'_> {
         }
         let removed = done.len();
         if removed > 0 {
-            self.writer.write(move |conn| {
-                for manifest in manifests {
+            let gone = manifests.clone();
+            self.writer.write_freeing(move |conn| {
+                for manifest in &manifests {
                     conn.prepare_cached("DELETE FROM parts WHERE manifest = ?1")?
                         .execute([manifest])?;
                 }
-                for id in done {
+                for id in &done {
                     conn.prepare_cached("DELETE FROM garbage WHERE id = ?1")?.execute([id])?;
                 }
                 Ok(())
             })?;
+            self.pins.forget(&gone);
         }
         self.remove_folders(folders)?;
         Ok(Step { last, removed, more })
@@ -189,10 +222,7 @@ impl Collector<'_> {
     fn remove_folders(&self, folders: BTreeSet<(String, PathBuf)>) -> Result<(), StoreError> {
         let mut last_bucket = None;
         for (bucket, folder) in folders {
-            self.blobs.forget_folder(&folder);
-            if self.blobs.fs.rmdir(&folder) {
-                folder.parent().map(|above| self.blobs.fs.rmdir(above));
-            }
+            self.blobs.remove_empty(folder.ancestors().take(2));
             if last_bucket.as_ref() != Some(&bucket) {
                 if let Some(bucket) = last_bucket.replace(bucket) {
                     self.remove_bucket_folder(&bucket)?;
@@ -209,10 +239,9 @@ impl Collector<'_> {
             Ok(conn.prepare_cached(sql)?.query_row([bucket], |row| row.get(0))?)
         })?;
         if !exists {
-            let dir = self.blobs.bucket_dir(bucket);
-            self.remove_empty(&dir.join("objects"), 2);
-            self.blobs.fs.rmdir(&dir.join("objects"));
-            self.blobs.fs.rmdir(&dir);
+            let objects = self.blobs.bucket_dir(bucket).join("objects");
+            self.remove_empty(&objects, 2);
+            self.blobs.remove_empty(objects.ancestors().take(2));
         }
         Ok(())
     }
@@ -224,8 +253,7 @@ impl Collector<'_> {
             if levels > 1 {
                 self.remove_empty(&entry.path(), levels - 1);
             }
-            self.blobs.forget_folder(&entry.path());
-            self.blobs.fs.rmdir(&entry.path());
+            self.blobs.remove_empty([entry.path().as_path()]);
         }
     }
 }

@@ -30,6 +30,12 @@ pub fn folder(id: BlobId) -> PathBuf {
     PathBuf::from(format!("{:05x}/{:03x}", group >> 10, group & 0x3ff))
 }
 
+/// The first sequence number behind those of the folder `upper/lower`.
+pub fn behind_folder(upper: &str, lower: &str) -> Option<i64> {
+    let number = |text| i64::from_str_radix(text, 16).ok();
+    Some((((number(upper)? << 10) | number(lower)?) + 1) << GROUP_BITS)
+}
+
 /// The folders of the sequence numbers `low..high`.
 pub fn group_range(low: i64, high: i64) -> std::ops::RangeInclusive<i64> {
     (low >> GROUP_BITS)..=(high >> GROUP_BITS)

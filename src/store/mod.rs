@@ -90,6 +90,7 @@ impl Store {
         owner: &str,
         region: &str,
     ) -> Result<Created, StoreError> {
+        self.check_space()?;
         self.blobs.make_bucket(name.as_str())?;
         let (name, owner, region) = (name.clone(), owner.to_owned(), region.to_owned());
         self.writer.write(move |conn| buckets::create(conn, &name, &owner, &region))
@@ -115,9 +116,11 @@ impl Store {
     /// garbage.
     pub fn delete_bucket(&self, name: &BucketName) -> Outcome<()> {
         let job_name = name.clone();
-        let done = self.writer.write(move |conn| buckets::delete(conn, &job_name))?;
+        let done = self.write_freeing(move |conn| buckets::delete(conn, &job_name));
+        // Also after a failure: it may have been committed all the same.
+        self.cache.clear();
+        let done = done?;
         if done.is_ok() {
-            self.cache.clear();
             self.collector().remove_bucket_folder(name.as_str())?;
         }
         Ok(done)
@@ -168,6 +171,7 @@ impl Store {
         crc64: u64,
         to: &BucketName,
     ) -> Result<Option<WrittenBlob>, StoreError> {
+        self.check_space()?;
         let id = self.new_id()?;
         let from = self.blobs.path(from.as_str(), blob);
         self.blobs.link(&from, to.as_str(), id, crc64)
@@ -193,7 +197,7 @@ impl Store {
             }
             Data::Parts(manifest) => {
                 // The pin comes first: what is read after it stays.
-                let pin = self.pins.pin(manifest);
+                let Some(pin) = self.pins.pin(manifest) else { return Ok(None) };
                 let segments = self.part_segments(name, manifest, span)?;
                 if segments.iter().map(|s| s.len).sum::<u64>() != span.len {
                     return Ok(None);
@@ -265,6 +269,9 @@ impl Store {
             }
         };
         let row = NewRow { key, size, etag, crc64, checksum, meta, owner, data };
+        if files.is_empty() {
+            self.check_space()?;
+        }
         self.write_files(files, move |conn| {
             let stored = objects::put(conn, bucket, &row, &if_)?;
             if let (Ok(stored), Data::Parts(manifest)) = (&stored, row.data) {
@@ -303,7 +310,7 @@ impl Store {
     /// Removes the object at a key; whether there was one.
     pub fn delete_object(&self, bucket: i64, key: &ObjectKey, if_: Precondition) -> Outcome<bool> {
         let key = key.clone();
-        self.writer.write(move |conn| objects::delete(conn, bucket, &key, &if_))
+        self.write_freeing(move |conn| objects::delete(conn, bucket, &key, &if_))
     }
 
     /// Removes the objects at several keys in one transaction; one outcome a key, in their order.
@@ -312,7 +319,7 @@ impl Store {
         bucket: i64,
         keys: Vec<(ObjectKey, Precondition)>,
     ) -> Outcome<Vec<Result<bool, Refused>>> {
-        self.writer.write(move |conn| {
+        self.write_freeing(move |conn| {
             if let Err(refused) = objects::bucket_folder(conn, bucket)? {
                 return Ok(Err(refused));
             }
@@ -342,6 +349,7 @@ impl Store {
 
     /// Starts an upload.
     pub fn create_upload(&self, bucket: i64, new: NewUpload) -> Outcome<Upload> {
+        self.check_space()?;
         let manifest = ManifestId(self.manifest_id()?);
         let upload = uploads::fresh(new, manifest, open::random_u64());
         self.writer.write(move |conn| uploads::create(conn, bucket, upload))
@@ -399,7 +407,7 @@ impl Store {
     /// Removes an upload and its parts.
     pub fn abort_upload(&self, bucket: i64, key: &ObjectKey, upload_id: &str) -> Outcome<()> {
         let (key, upload_id) = (key.clone(), upload_id.to_owned());
-        self.writer.write(move |conn| uploads::abort(conn, bucket, &key, &upload_id))
+        self.write_freeing(move |conn| uploads::abort(conn, bucket, &key, &upload_id))
     }
 
     /// A page of the unfinished uploads in order of key, then of start. With `after_upload`, the

@@ -14,6 +14,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
+use std::time::UNIX_EPOCH;
 
 /// A metadata.db below this size is searched for the leftovers of a crash before the store is
 /// opened, which takes milliseconds; in a larger one the upkeep does it, since it reads all of it.
@@ -62,10 +63,12 @@ pub fn random_u64() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
-/// Sequence numbers: below `low` everything is settled, below `reserved` any may be in use.
+/// Sequence numbers: below `low` everything is settled, below `reserved` any may be in use. `run`
+/// is drawn at each start.
 struct Numbers {
     low: i64,
     reserved: i64,
+    run: i64,
 }
 
 fn load_numbers(conn: &Connection) -> Result<Numbers, StoreError> {
@@ -75,7 +78,14 @@ fn load_numbers(conn: &Connection) -> Result<Numbers, StoreError> {
             .optional()?;
         Ok(found.unwrap_or(1))
     };
-    Ok(Numbers { low: get("blob_low")?, reserved: get("blob_reserved")? })
+    Ok(Numbers { low: get("blob_low")?, reserved: get("blob_reserved")?, run: get("run")? })
+}
+
+/// Notes that another run begins.
+fn save_run(conn: &Connection, run: i64) -> Result<(), StoreError> {
+    conn.prepare_cached("INSERT OR REPLACE INTO settings (name, value) VALUES ('run', ?1)")?
+        .execute([run])?;
+    Ok(())
 }
 
 /// Notes sequence numbers, see [`Numbers`].
@@ -87,10 +97,14 @@ pub fn save_numbers(conn: &Connection, low: i64, reserved: i64) -> Result<(), St
     Ok(())
 }
 
-/// Which metadata.db a data directory last ran with: a restored one is another file.
-fn identity(database: &Path) -> Result<String, StoreError> {
+/// Which metadata.db a data directory last ran with. A restored one is another file, which may
+/// have got the same inode, and mostly it is from another run. The device is left out: its number
+/// may change when the machine starts.
+fn identity(database: &Path, run: i64) -> Result<String, StoreError> {
     let meta = std::fs::metadata(database).map_err(|e| StoreError::io("stat", database, e))?;
-    Ok(format!("metadata.db {}:{}", meta.dev(), meta.ino()))
+    let born = meta.created().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+    let born = born.map_or(0, |t| t.as_nanos());
+    Ok(format!("metadata.db {} {born} {run:x}", meta.ino()))
 }
 
 /// Locks the directory for this process.
@@ -132,12 +146,15 @@ impl Store {
         let hook = Arc::clone(&signal);
         let writer = Writer::new(conn, move |frames| hook.committed(frames))?;
         let readers = Readers::new(&database);
-        let ids = Ids::new(numbers.reserved, numbers.reserved, random_u64() as u32);
-        let blobs = Arc::new(Blobs::new(buckets.clone(), fs, ids));
-
-        let now = identity(&database)?;
         let mut before = String::new();
-        let known = lock.read_to_string(&mut before).is_ok() && before == now;
+        let known =
+            lock.read_to_string(&mut before).is_ok() && before == identity(&database, numbers.run)?;
+        let next = match known {
+            true => numbers.reserved,
+            false => numbers.reserved.max(recover::behind_all(&buckets)?),
+        };
+        let run = (random_u64() >> 1) as i64;
+        let blobs = Arc::new(Blobs::new(buckets, fs, Ids::new(next, next, run as u32)));
         let leftovers =
             (known && numbers.low < numbers.reserved).then_some(numbers.low..numbers.reserved);
         let small = std::fs::metadata(&database).is_ok_and(|m| m.len() < RECOVER_AT_ONCE_BYTES);
@@ -157,8 +174,11 @@ impl Store {
         if small {
             store.recover()?;
         }
-        store.reserve(numbers.reserved + BLOB_RESERVE as i64)?;
-        store.remember(&now).map_err(|e| StoreError::io("write", Path::new("jog.lock"), e))?;
+        store.writer.write(move |conn| save_run(conn, run))?;
+        store.reserve(next + BLOB_RESERVE as i64)?;
+        store
+            .remember(&identity(&database, run)?)
+            .map_err(|e| StoreError::io("write", Path::new("jog.lock"), e))?;
         Ok(store)
     }
 
@@ -179,7 +199,8 @@ impl Store {
         let mut lock = &self._lock;
         lock.seek(SeekFrom::Start(0))?;
         lock.set_len(0)?;
-        lock.write_all(identity.as_bytes())
+        lock.write_all(identity.as_bytes())?;
+        if self.config.durable { lock.sync_data() } else { Ok(()) }
     }
 
     /// Notes that nothing is in flight and moves the WAL into metadata.db. To be called when no
@@ -200,8 +221,8 @@ impl Store {
         let (free, size) = free_space(&self.config.dir)?;
         let percent = |n: u64| size / 100 * n;
         let min_free = self.config.min_free.unwrap_or(percent(1).clamp(4 << 20, 256 << 20));
-        let trash_floor =
-            self.config.trash_floor.unwrap_or(percent(5).min(10 << 30).max(2 * min_free));
+        let usual = percent(5).min(10 << 30).max(min_free.saturating_mul(2));
+        let trash_floor = self.config.trash_floor.unwrap_or(usual).max(min_free);
         Ok(Space { free, size, min_free, trash_floor })
     }
 }
@@ -238,5 +259,8 @@ fn make_root(fs: &Fs, dir: &Path) -> Result<(), StoreError> {
     if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
         make_root(fs, parent)?;
     }
-    fs.mkdir(dir).map(|_| ())
+    fs.mkdir(dir)?;
+    let above = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let handle = fs.open(above)?;
+    fs.sync_dir(above, &handle)
 }

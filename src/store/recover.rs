@@ -5,7 +5,8 @@
 //!
 //! Files without a row are left alone when metadata.db is not the one that this data directory
 //! last ran with (restored from a backup, copied from elsewhere): they may be objects of a later
-//! time that somebody still wants. `jog verify` lists them.
+//! time that somebody still wants. `jog verify` lists them. Numbers then go on behind theirs, so a
+//! later crash does not take them for its own leftovers.
 
 use super::StoreError;
 use super::blob::Blobs;
@@ -14,6 +15,35 @@ use super::ids;
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
+
+/// The first sequence number behind every folder of files, read from the names of the folders.
+pub fn behind_all(root: &Path) -> Result<i64, StoreError> {
+    let mut behind = 0;
+    for bucket in read(root)? {
+        let objects = bucket.path().join("objects");
+        if !objects.is_dir() {
+            continue;
+        }
+        // Names have leading zeros, so the last one has the highest number.
+        let Some(upper) = read(&objects)?.into_iter().max_by_key(fs::DirEntry::file_name) else {
+            continue;
+        };
+        for lower in read(&upper.path())? {
+            let found = ids::behind_folder(&name(&upper), &name(&lower));
+            behind = behind.max(found.unwrap_or(0));
+        }
+    }
+    Ok(behind)
+}
+
+fn read(dir: &Path) -> Result<Vec<fs::DirEntry>, StoreError> {
+    let entries = fs::read_dir(dir).map_err(|e| StoreError::io("readdir", dir, e))?;
+    entries.collect::<Result<_, _>>().map_err(|e| StoreError::io("readdir", dir, e))
+}
+
+fn name(entry: &fs::DirEntry) -> String {
+    entry.file_name().to_string_lossy().into_owned()
+}
 
 /// Removes the unreferenced files with sequence numbers in `low..high`; how many there were.
 pub fn run(
@@ -24,10 +54,6 @@ pub fn run(
     high: i64,
 ) -> Result<usize, StoreError> {
     let mut found = Vec::new();
-    let read = |dir: &Path| -> Result<Vec<fs::DirEntry>, StoreError> {
-        let entries = fs::read_dir(dir).map_err(|e| StoreError::io("readdir", dir, e))?;
-        entries.collect::<Result<_, _>>().map_err(|e| StoreError::io("readdir", dir, e))
-    };
     let groups = ids::group_range(low, high);
     for bucket in read(root)? {
         let objects = bucket.path().join("objects");
@@ -39,7 +65,6 @@ pub fn run(
                 continue;
             }
             for lower in read(&upper.path())? {
-                let name = |e: &fs::DirEntry| e.file_name().to_string_lossy().into_owned();
                 if !ids::group_in(&name(&upper), &name(&lower), &groups) {
                     continue;
                 }

@@ -155,6 +155,21 @@ impl Store {
         }
     }
 
+    /// Runs a job that gives room back, be the disk as full as it may: files of garbage go first,
+    /// which needs no room.
+    pub(super) fn write_freeing<T: Send + 'static>(
+        &self,
+        job: impl Fn(&rusqlite::Connection) -> super::Outcome<T> + Clone + Send + 'static,
+    ) -> super::Outcome<T> {
+        match self.writer.write_freeing(job.clone()) {
+            Err(StoreError::Full) => {
+                self.make_room(|s| s.min_free)?;
+                self.writer.write_freeing(job)
+            }
+            other => other,
+        }
+    }
+
     /// Whether there is room for new bytes. Garbage goes first.
     pub(super) fn check_space(&self) -> Result<(), StoreError> {
         let space = self.space()?;

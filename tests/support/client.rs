@@ -341,11 +341,6 @@ impl Connection {
         self.stream.write_all(bytes.as_ref()).expect("the server takes it");
     }
 
-    /// Sends bytes as they are, unless the server has closed.
-    pub fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.write_all(bytes.as_ref())
-    }
-
     /// Says that nothing more will be sent.
     pub fn end(&mut self) {
         self.stream.shutdown(Shutdown::Write).expect("the connection is there");

@@ -43,7 +43,7 @@ pub fn md5_base64(bytes: &[u8]) -> String {
 
 /// The ETag of a multipart object, without quotes.
 pub fn multipart_etag(parts: &[&[u8]]) -> String {
-    let sums: Vec<u8> = parts.iter().flat_map(|part| Md5::digest(part)).collect();
+    let sums: Vec<u8> = parts.iter().flat_map(Md5::digest).collect();
     format!("{}-{}", md5_hex(&sums), parts.len())
 }
 
