@@ -223,10 +223,10 @@ impl Collector<'_> {
         let mut last_bucket = None;
         for (bucket, folder) in folders {
             self.blobs.remove_empty(folder.ancestors().take(2));
-            if last_bucket.as_ref() != Some(&bucket) {
-                if let Some(bucket) = last_bucket.replace(bucket) {
-                    self.remove_bucket_folder(&bucket)?;
-                }
+            if last_bucket.as_ref() != Some(&bucket)
+                && let Some(bucket) = last_bucket.replace(bucket)
+            {
+                self.remove_bucket_folder(&bucket)?;
             }
         }
         last_bucket.map_or(Ok(()), |bucket| self.remove_bucket_folder(&bucket))

@@ -86,7 +86,7 @@ impl ChecksumAlgorithm {
     }
 
     /// Length of a value, in bytes.
-    pub fn len(self) -> usize {
+    pub fn value_len(self) -> usize {
         match self {
             Self::Crc32 | Self::Crc32c => 4,
             Self::Crc64nvme => 8,
@@ -97,7 +97,7 @@ impl ChecksumAlgorithm {
 
     /// Decodes a value in base64; `None` if it is not one of this algorithm.
     pub fn decode(self, text: &str) -> Option<Vec<u8>> {
-        BASE64_STANDARD.decode(text.trim()).ok().filter(|v| v.len() == self.len())
+        BASE64_STANDARD.decode(text.trim()).ok().filter(|v| v.len() == self.value_len())
     }
 
     /// The type that a multipart upload has when its creator names none.
@@ -132,7 +132,7 @@ impl ChecksumAlgorithm {
     pub fn combine(self, first: &[u8], second: &[u8], second_len: u64) -> Option<Vec<u8>> {
         let number = |bytes: &[u8]| bytes.iter().fold(0u64, |n, &b| (n << 8) | u64::from(b));
         let sum = checksum_combine(self.crc()?, number(first), number(second), second_len);
-        Some(sum.to_be_bytes()[8 - self.len()..].to_vec())
+        Some(sum.to_be_bytes()[8 - self.value_len()..].to_vec())
     }
 }
 
@@ -199,7 +199,7 @@ impl ChecksumHasher {
     pub fn finish(self) -> Vec<u8> {
         match self {
             Self::Crc(algorithm, crc) => {
-                crc.finalize().to_be_bytes()[8 - algorithm.len()..].to_vec()
+                crc.finalize().to_be_bytes()[8 - algorithm.value_len()..].to_vec()
             }
             Self::Sha1(sha) => sha.finalize().to_vec(),
             Self::Sha256(sha) => sha.finalize().to_vec(),

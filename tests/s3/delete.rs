@@ -73,7 +73,8 @@ fn each_with_its_condition() {
          <Object><Key>1</Key><ETag>\"{etag}\"</ETag><Size>1</Size></Object>\
          <Object><Key>2</Key><ETag>{wrong}</ETag></Object>\
          <Object><Key>3</Key><Size>2</Size></Object>\
-         <Object><Key>4</Key><LastModifiedTime>Sat, 01 Jan 2000 00:00:00 GMT</LastModifiedTime></Object>\
+         <Object><Key>4</Key>\
+         <LastModifiedTime>Sat, 01 Jan 2000 00:00:00 GMT</LastModifiedTime></Object>\
          <Object><Key>5</Key><VersionId>null</VersionId></Object>"
     );
     let answer = delete(server, &bucket, &inside).expect(200);

@@ -128,7 +128,8 @@ fn order_entity_tags_and_sizes() {
         "nonsense",
         "<CompleteMultipartUpload></CompleteMultipartUpload>",
         "<CompleteMultipartUpload><Part></Part></CompleteMultipartUpload>",
-        "<CompleteMultipartUpload><Part><PartNumber>x</PartNumber><ETag>a</ETag></Part></CompleteMultipartUpload>",
+        "<CompleteMultipartUpload><Part><PartNumber>x</PartNumber><ETag>a</ETag></Part>\
+         </CompleteMultipartUpload>",
         "<Delete><Object><Key>m</Key></Object></Delete>",
         "<!DOCTYPE a [<!ENTITY b \"c\">]><CompleteMultipartUpload/>",
     ] {
