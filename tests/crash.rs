@@ -287,17 +287,17 @@ fn still_works(store: &Store) {
 
 /// A crash at call `n`; whether there was such a call.
 fn crash_at(n: i64, durable: bool) -> bool {
-    let folder = Folder::new("crash");
-    let config = StoreConfig { durable, ..folder.config() };
+    let folder = if durable { Folder::new("crash") } else { Folder::in_memory("crash") };
     let fault = Fault::after(n);
-    let mut run =
-        Run { config: StoreConfig { fault: Some(fault.clone()), ..config.clone() }, store: None };
+    let faulty = StoreConfig { durable, fault: Some(fault.clone()), ..folder.config() };
+    let mut run = Run { config: faulty, store: None };
     let (before, after, step) = run.script();
     drop(run);
     let context = format!("call {n}, durable {durable}, step {step:?}");
     assert!(fault.hit() || step.is_none(), "{context}: it failed without a fault");
 
     // A crash while the store recovers from the crash.
+    let config = folder.config();
     drop(open(&StoreConfig { fault: Some(Fault::after(n % 9)), ..config.clone() }));
 
     let store = open(&config).unwrap_or_else(|e| panic!("{context}: {e}"));

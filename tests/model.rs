@@ -478,7 +478,7 @@ impl Run {
 }
 
 fn run(seed: u64) {
-    let folder = Folder::new("model");
+    let folder = Folder::in_memory("model");
     let mut run = Run::new(seed, &folder);
     for _ in 0..STEPS {
         run.step();

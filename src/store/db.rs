@@ -226,14 +226,17 @@ impl Writer {
     ) -> Result<T, StoreError> {
         match self.write(job.clone()) {
             Err(StoreError::Full) => {
-                self.exclusive(|conn| {
-                    let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
-                    Ok(conn.query_row(sql, [], |_| Ok(()))?)
-                })?;
+                self.cut_wal()?;
                 self.write(job)
             }
             other => other,
         }
+    }
+
+    /// Moves the WAL into metadata.db and gives its room back to the disk. Waits for readers.
+    pub fn cut_wal(&self) -> Result<(), StoreError> {
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        self.exclusive(|conn| Ok(conn.query_row(sql, [], |_| Ok(()))?))
     }
 
     /// Runs on the writing connection outside of any transaction, with nobody else writing.

@@ -15,6 +15,8 @@ const COMPLETED_MS: i64 = 24 * 3600 * 1000;
 const FORGET_ROWS: i64 = 500;
 /// After a failure of upkeep, the pause before the next try.
 const RETRY: Duration = Duration::from_secs(30);
+/// Frames of a WAL that is worth cutting off where there is little room.
+const CUT_FRAMES: u64 = 250;
 /// How often low space is noted, in milliseconds.
 const LOW_SPACE_MS: i64 = 1000;
 
@@ -45,6 +47,7 @@ impl Store {
                 report(done);
             }
             if work.space {
+                report(self.cut_wal());
                 report(self.make_room(|s| s.trash_floor).map(|_| ()));
             }
             let now = Instant::now();
@@ -155,12 +158,21 @@ impl Store {
         }
     }
 
-    /// Runs a job that gives room back, be the disk as full as it may: files of garbage go first,
-    /// which needs no room.
+    /// Runs a job that gives room back, be the disk as full as it may.
+    ///
+    /// Under the floor its own commits must not fill the disk: a long WAL is cut off while
+    /// metadata.db can still grow. If there is no room all the same, files of garbage go first,
+    /// which needs none.
     pub(super) fn write_freeing<T: Send + 'static>(
         &self,
         job: impl Fn(&rusqlite::Connection) -> super::Outcome<T> + Clone + Send + 'static,
     ) -> super::Outcome<T> {
+        if self.signal.wal_frames() >= CUT_FRAMES {
+            let space = self.space()?;
+            if space.free < space.min_free {
+                report(self.writer.cut_wal());
+            }
+        }
         match self.writer.write_freeing(job.clone()) {
             Err(StoreError::Full) => {
                 self.make_room(|s| s.min_free)?;
@@ -170,6 +182,11 @@ impl Store {
         }
     }
 
+    /// Gives the room of a long WAL back.
+    fn cut_wal(&self) -> Result<(), StoreError> {
+        if self.signal.wal_frames() < CUT_FRAMES { Ok(()) } else { self.writer.cut_wal() }
+    }
+
     /// Whether there is room for new bytes. Garbage goes first.
     pub(super) fn check_space(&self) -> Result<(), StoreError> {
         let space = self.space()?;
@@ -177,7 +194,11 @@ impl Store {
             return Ok(());
         }
         if space.free < space.min_free && !self.make_room(|s| s.min_free)? {
-            return Err(StoreError::Full);
+            self.cut_wal()?;
+            let space = self.space()?;
+            if space.free < space.min_free {
+                return Err(StoreError::Full);
+            }
         }
         let now = now_ms();
         if !self.space_was_low(now, LOW_SPACE_MS) {

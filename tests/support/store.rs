@@ -29,9 +29,19 @@ pub struct Folder(PathBuf);
 
 impl Folder {
     pub fn new(name: &str) -> Self {
+        Self::below(&std::env::temp_dir(), name)
+    }
+
+    /// In memory where that is to be had: for tests that make many files and need no disk.
+    pub fn in_memory(name: &str) -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::below(memory, name) } else { Self::new(name) }
+    }
+
+    fn below(dir: &Path, name: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let next = NEXT.fetch_add(1, Ordering::SeqCst);
-        let path = std::env::temp_dir().join(format!("jog-{name}-{}-{next}", std::process::id()));
+        let path = dir.join(format!("jog-{name}-{}-{next}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
