@@ -57,14 +57,21 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
 /// Connections that read.
 pub struct Readers {
     path: PathBuf,
-    state: Mutex<(Vec<Connection>, usize)>,
+    state: Mutex<Pool>,
     free: Condvar,
+}
+
+#[derive(Default)]
+struct Pool {
+    idle: Vec<Connection>,
+    in_use: usize,
+    waiting: usize,
 }
 
 impl Readers {
     /// None is open yet.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), state: Mutex::new((Vec::new(), 0)), free: Condvar::new() }
+        Self { path: path.to_owned(), state: Mutex::default(), free: Condvar::new() }
     }
 
     /// Runs on a connection of its own; waits while [`READ_CONNECTIONS`] are in use.
@@ -72,32 +79,46 @@ impl Readers {
         &self,
         run: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let idle = {
-            let mut state = lock(&self.state);
-            while state.1 >= READ_CONNECTIONS {
-                state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            state.1 += 1;
-            state.0.pop()
-        };
-        let _use = InUse(self);
-        let conn = match idle {
+        let mut lent = Lent { readers: self, conn: self.take() };
+        let conn = match lent.conn.take() {
             Some(conn) => conn,
             None => open_reader(&self.path)?,
         };
         let result = run(&conn);
-        lock(&self.state).0.push(conn);
+        lent.conn = Some(conn);
         result
+    }
+
+    fn take(&self) -> Option<Connection> {
+        let mut pool = lock(&self.state);
+        while pool.in_use >= READ_CONNECTIONS {
+            pool.waiting += 1;
+            pool = self.free.wait(pool).unwrap_or_else(PoisonError::into_inner);
+            pool.waiting -= 1;
+        }
+        pool.in_use += 1;
+        pool.idle.pop()
     }
 }
 
-/// Counts a connection as in use, also through a panic.
-struct InUse<'a>(&'a Readers);
+/// One use of a connection, which is given back when it ends, also by a panic. A panic in the use
+/// itself loses the connection and nothing else.
+struct Lent<'a> {
+    readers: &'a Readers,
+    conn: Option<Connection>,
+}
 
-impl Drop for InUse<'_> {
+impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        lock(&self.0.state).1 -= 1;
-        self.0.free.notify_one();
+        let mut pool = lock(&self.readers.state);
+        pool.in_use -= 1;
+        pool.idle.extend(self.conn.take());
+        let waiting = pool.waiting > 0;
+        drop(pool);
+        // Only then: waking nobody costs a system call, too.
+        if waiting {
+            self.readers.free.notify_one();
+        }
     }
 }
 
