@@ -1,10 +1,11 @@
 # make build   the release binary, bin/jog
 # make test    everything: unit and integration tests, real clients
 # make check   formatting and lints
-# make musl    static binaries for x86_64 and aarch64, in target/static
+# make musl    the static binary for x86_64, bin/jog-x86_64-linux-musl (needs musl-tools and the target)
+# make bench   measures put, get, head and list over real connections
 CARGO ?= cargo
 
-.PHONY: build test test-rust test-clients check clean
+.PHONY: build test test-rust test-clients check musl bench clean
 
 build:
 	$(CARGO) build --release --locked --bin jog
@@ -22,6 +23,19 @@ test-clients: build
 check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+
+MUSL = x86_64-unknown-linux-musl
+MAX_STATIC_BYTES = 5242880
+
+musl:
+	$(CARGO) build --release --locked --bin jog --target $(MUSL)
+	mkdir -p bin
+	cp target/$(MUSL)/release/jog bin/jog-x86_64-linux-musl
+	test $$(stat -c %s bin/jog-x86_64-linux-musl) -le $(MAX_STATIC_BYTES)
+	bin/jog-x86_64-linux-musl version
+
+bench:
+	$(CARGO) bench --locked --bench s3
 
 clean:
 	$(CARGO) clean

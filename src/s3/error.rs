@@ -41,7 +41,6 @@ codes! {
     BadDigest 400 "The Content-MD5 or checksum value that you specified did not match what the server received."
     BadRequest 400 "Bad Request"
     BucketAlreadyExists 409 "The requested bucket name is not available. Select a different name and try again."
-    BucketAlreadyOwnedByYou 409 "The bucket that you tried to create already exists, and you own it."
     BucketNotEmpty 409 "The bucket that you tried to delete is not empty."
     ConditionalRequestConflict 409 "The conditional request cannot succeed due to a conflicting operation against this resource."
     EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed object size."
@@ -53,10 +52,8 @@ codes! {
     InvalidArgument 400 "Invalid Argument"
     InvalidBucketName 400 "The specified bucket is not valid."
     InvalidDigest 400 "The Content-MD5 or checksum value that you specified is not valid."
-    InvalidEncryptionAlgorithmError 400 "The encryption request that you specified is not valid."
     InvalidLocationConstraint 400 "The specified location (Region) constraint is not valid."
     InvalidPart 400 "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified entity tag might not have matched the part's entity tag."
-    InvalidPartNumber 416 "The requested partnumber is not satisfiable."
     InvalidPartOrder 400 "The list of parts was not in ascending order. The parts list must be specified in order by part number."
     InvalidPolicyDocument 400 "The content of the form does not meet the conditions specified in the policy document."
     InvalidRange 416 "The requested range is not satisfiable"
@@ -96,7 +93,6 @@ codes! {
     SignatureDoesNotMatch 403 "The request signature that the server calculated does not match the signature that you provided. Check your secret access key and signing method."
     SlowDown 503 "Please reduce your request rate."
     StorageFull 507 "The server's disk is full. Delete objects or add space, then try again."
-    UnexpectedContent 400 "This request contains unsupported content."
     XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed."
 }
 

@@ -24,6 +24,11 @@ pub fn first_of(sequence: i64) -> i64 {
     sequence << SALT_BITS
 }
 
+/// The first sequence number of the folder with this number.
+pub fn first_in_folder(group: u64) -> i64 {
+    (group as i64) << GROUP_BITS
+}
+
 /// The folder of a blob below `objects/`: two levels of 1024.
 pub fn folder(id: BlobId) -> PathBuf {
     let group = sequence(id.0) >> GROUP_BITS;

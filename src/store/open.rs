@@ -3,7 +3,7 @@
 use super::blob::Blobs;
 use super::db::{self, Readers, Writer};
 use super::fs::{Fault, Fs, free_space};
-use super::ids::Ids;
+use super::ids::{self, Ids};
 use super::signal::Signal;
 use super::{OpenError, Store, StoreError, garbage, recover, schema};
 use crate::limits::BLOB_RESERVE;
@@ -72,13 +72,21 @@ struct Numbers {
 }
 
 fn load_numbers(conn: &Connection) -> Result<Numbers, StoreError> {
-    let get = |name: &str| -> Result<i64, StoreError> {
+    let get = |name: &str| -> Result<Option<i64>, StoreError> {
         let found = conn
             .query_row("SELECT value FROM settings WHERE name = ?1", [name], |row| row.get(0))
             .optional()?;
-        Ok(found.unwrap_or(1))
+        Ok(found)
     };
-    Ok(Numbers { low: get("blob_low")?, reserved: get("blob_reserved")?, run: get("run")? })
+    let (low, reserved) = (get("blob_low")?, get("blob_reserved")?);
+    // A new directory starts anywhere: ext4 places a folder by its name, so the first folders of
+    // two directories, or of one that was made anew, are not in the same part of the disk.
+    let first = ids::first_in_folder(random_u64() & 0xf_ffff);
+    Ok(Numbers {
+        low: low.unwrap_or(first),
+        reserved: reserved.unwrap_or(first),
+        run: get("run")?.unwrap_or(0),
+    })
 }
 
 /// Notes that another run begins.
