@@ -14,11 +14,17 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// A metadata.db below this size is searched for the leftovers of a crash before the store is
 /// opened, which takes milliseconds; in a larger one the upkeep does it, since it reads all of it.
 const RECOVER_AT_ONCE_BYTES: u64 = 16 << 20;
+
+/// How long a directory may be locked before it counts as in use: a process that is just ending,
+/// or one of its children between fork and exec, still holds the lock.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+/// Pause between two tries.
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -126,10 +132,16 @@ fn lock_directory(path: &Path) -> Result<File, OpenError> {
         .mode(0o600)
         .open(path)
         .map_err(|e| io("open", e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
-        Err(TryLockError::Error(e)) => Err(io("lock", e)),
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_RETRY);
+            }
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse),
+            Err(TryLockError::Error(e)) => return Err(io("lock", e)),
+        }
     }
 }
 
