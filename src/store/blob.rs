@@ -6,6 +6,7 @@
 //! [`super::recover`].
 
 use super::db::lock;
+use super::folder::Folder;
 use super::fs::Fs;
 use super::ids::{self, Ids};
 use super::{BlobId, StoreError};
@@ -26,7 +27,7 @@ pub struct Blobs {
     pub fs: Fs,
     pub ids: Ids,
     /// Open folders. Each has a durable entry in the one above it.
-    folders: Mutex<HashMap<PathBuf, Arc<File>>>,
+    folders: Mutex<HashMap<PathBuf, Arc<Folder>>>,
     /// Held while folders are made for a new file, and while empty ones are removed.
     tree: Mutex<()>,
 }
@@ -78,20 +79,18 @@ impl Blobs {
             return Ok(());
         }
         let dir = path.parent().unwrap_or(&self.root);
-        let handle = self.durable_folder(dir)?;
-        self.fs.sync_dir(dir, &handle)
+        self.durable_folder(dir)?.sync(&self.fs, dir)
     }
 
     /// Opens a folder that has something in it, and makes its way up to the root durable: whoever
     /// made a folder may not have come to that yet, or may have crashed before.
-    fn durable_folder(&self, dir: &Path) -> Result<Arc<File>, StoreError> {
+    fn durable_folder(&self, dir: &Path) -> Result<Arc<Folder>, StoreError> {
         if let Some(handle) = lock(&self.folders).get(dir) {
             return Ok(Arc::clone(handle));
         }
-        let handle = Arc::new(self.fs.open(dir)?);
+        let handle = Arc::new(Folder::new(self.fs.open(dir)?));
         if let Some(parent) = dir.parent().filter(|_| dir != self.root) {
-            let above = self.durable_folder(parent)?;
-            self.fs.sync_dir(parent, &above)?;
+            self.durable_folder(parent)?.sync(&self.fs, parent)?;
         }
         let mut folders = lock(&self.folders);
         if folders.len() >= OPEN_FOLDERS {

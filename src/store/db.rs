@@ -89,6 +89,20 @@ impl Readers {
         result
     }
 
+    /// The same inside one transaction: several statements see one moment, and lock the database
+    /// once.
+    pub fn snapshot<T>(
+        &self,
+        run: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.read(|conn| {
+            // Ends when it is dropped, by a rollback, which of a transaction that only reads is
+            // as good as a commit.
+            let _transaction = conn.unchecked_transaction()?;
+            run(conn)
+        })
+    }
+
     fn take(&self) -> Option<Connection> {
         let mut pool = lock(&self.state);
         while pool.in_use >= READ_CONNECTIONS {

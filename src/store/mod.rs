@@ -20,6 +20,7 @@ mod cache;
 mod codec;
 mod db;
 mod error;
+mod folder;
 mod fs;
 mod garbage;
 mod ids;
@@ -331,7 +332,7 @@ impl Store {
 
     /// A page of the objects of a bucket.
     pub fn list(&self, query: &ListQuery) -> Result<Page<Summary>, StoreError> {
-        self.readers.read(|conn| list::objects(conn, query))
+        self.readers.snapshot(|conn| list::objects(conn, query))
     }
 
     /// The parts of a multipart object or an upload, in order, with numbers above `after`; at
@@ -418,7 +419,7 @@ impl Store {
         query: &ListQuery,
         after_upload: Option<&str>,
     ) -> Result<Page<Upload>, StoreError> {
-        self.readers.read(|conn| list::uploads(conn, query, after_upload))
+        self.readers.snapshot(|conn| list::uploads(conn, query, after_upload))
     }
 
     // ---- inside --------------------------------------------------------------------------
