@@ -5,7 +5,7 @@
 //! The client is that of the tests, and shares the machine with the server: compare lines of one
 //! run, not runs of two machines.
 
-#![allow(missing_docs, dead_code)]
+#![allow(missing_docs, dead_code, unused_imports)]
 
 #[path = "../tests/support/mod.rs"]
 mod support;
