@@ -73,13 +73,18 @@ impl Blobs {
         Ok(())
     }
 
-    /// Makes the entry of a new file durable.
-    fn sync_folder(&self, path: &Path) -> Result<(), StoreError> {
-        if !self.fs.durable {
-            return Ok(());
+    /// The folders in which these new files have their entries, each once; none where nothing has
+    /// to be durable.
+    pub fn folders_of(&self, files: &[WrittenBlob]) -> Result<Vec<Arc<Folder>>, StoreError> {
+        let mut dirs: Vec<&Path> = Vec::new();
+        if self.fs.durable {
+            for dir in files.iter().filter_map(|file| file.pending.path.parent()) {
+                if !dirs.contains(&dir) {
+                    dirs.push(dir);
+                }
+            }
         }
-        let dir = path.parent().unwrap_or(&self.root);
-        self.durable_folder(dir)?.sync(&self.fs, dir)
+        dirs.into_iter().map(|dir| self.durable_folder(dir)).collect()
     }
 
     /// Opens a folder that has something in it, and makes its way up to the root durable: whoever
@@ -88,9 +93,9 @@ impl Blobs {
         if let Some(handle) = lock(&self.folders).get(dir) {
             return Ok(Arc::clone(handle));
         }
-        let handle = Arc::new(Folder::new(self.fs.open(dir)?));
+        let handle = Arc::new(Folder::open(&self.fs, dir.to_owned())?);
         if let Some(parent) = dir.parent().filter(|_| dir != self.root) {
-            self.durable_folder(parent)?.sync(&self.fs, parent)?;
+            self.durable_folder(parent)?.sync()?;
         }
         let mut folders = lock(&self.folders);
         if folders.len() >= OPEN_FOLDERS {
@@ -165,7 +170,6 @@ impl Blobs {
             self.fs.copy(from, &mut file)?;
             self.fs.sync_file(&pending.path, &file)?;
         }
-        self.sync_folder(&pending.path)?;
         Ok(Some(WrittenBlob { id, size, crc64, pending }))
     }
 }
@@ -237,20 +241,20 @@ impl BlobWriter {
         self.crc.finalize()
     }
 
-    /// Makes the file durable. `None` if no byte was written: an empty object has no file.
+    /// Makes the bytes durable; the file's entry in its folder is, when its row is committed. `None`
+    /// if no byte was written: an empty object has no file.
     pub fn finish(self) -> Result<Option<WrittenBlob>, StoreError> {
         if self.len == 0 {
             return Ok(None);
         }
         let Self { pending, file, len, crc } = self;
         pending.blobs.fs.sync_file(&pending.path, &file)?;
-        pending.blobs.sync_folder(&pending.path)?;
         let (id, crc64) = (pending.id, crc.finalize());
         Ok(Some(WrittenBlob { id, size: len, crc64, pending }))
     }
 }
 
-/// A file that is written and durable, and not yet named by a row. Dropped, it is removed.
+/// A file whose bytes are durable, and that is not yet named by a row. Dropped, it is removed.
 #[derive(Debug)]
 pub struct WrittenBlob {
     /// Its number.

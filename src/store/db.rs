@@ -1,6 +1,7 @@
 //! metadata.db: one writing connection behind a mutex, with group commit, and a few that read.
 
 use super::StoreError;
+use super::folder::Folder;
 use crate::limits::{MAX_GROUP_COMMIT, READ_CONNECTIONS, SQLITE_BUSY_MS, SQLITE_CACHE_KIB};
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
@@ -180,6 +181,7 @@ impl Ticket {
 
 struct Job {
     work: Work,
+    folders: Vec<Arc<Folder>>,
     ticket: Arc<Ticket>,
 }
 
@@ -228,6 +230,16 @@ impl Writer {
         &self,
         job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.write_after(Vec::new(), job)
+    }
+
+    /// The same for rows that name new files: the entries in these folders are durable before the
+    /// transaction begins. Jobs that wait together share the fsync of a folder, too.
+    pub fn write_after<T: Send + 'static>(
+        &self,
+        folders: Vec<Arc<Folder>>,
+        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let slot = Arc::new(Mutex::new(None));
         let result = Arc::clone(&slot);
         let work: Work = Box::new(move |conn| {
@@ -238,7 +250,7 @@ impl Writer {
         let ticket = Ticket::of_this_thread();
         let lead = {
             let mut queue = lock(&self.queue);
-            queue.jobs.push_back(Job { work, ticket: Arc::clone(&ticket) });
+            queue.jobs.push_back(Job { work, folders, ticket: Arc::clone(&ticket) });
             !std::mem::replace(&mut queue.led, true)
         };
         let done = if lead { None } else { ticket.wait() };
@@ -289,9 +301,18 @@ impl Writer {
             let n = queue.jobs.len().min(MAX_GROUP_COMMIT);
             queue.jobs.drain(..n).collect()
         };
-        let (works, tickets): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|job| (job.work, job.ticket)).unzip();
-        let results = self.commit(works);
+        let (mut works, mut tickets) = (Vec::new(), Vec::new());
+        let mut synced = Vec::new();
+        for job in batch {
+            match sync_once(&mut synced, &job.folders) {
+                Ok(()) => {
+                    works.push(job.work);
+                    tickets.push(job.ticket);
+                }
+                Err(error) => job.ticket.set(Progress::Done(Err(error))),
+            }
+        }
+        let results = if works.is_empty() { Vec::new() } else { self.commit(works) };
         for (ticket, result) in tickets.iter().zip(results) {
             ticket.set(Progress::Done(result));
         }
@@ -333,6 +354,24 @@ impl Writer {
         }
         results
     }
+}
+
+/// Syncs those of the folders that this batch has not synced yet.
+fn sync_once(
+    synced: &mut Vec<(Arc<Folder>, Result<(), StoreError>)>,
+    folders: &[Arc<Folder>],
+) -> Result<(), StoreError> {
+    for folder in folders {
+        let known = synced.iter().position(|(known, _)| Arc::ptr_eq(known, folder));
+        let at = known.unwrap_or_else(|| {
+            synced.push((Arc::clone(folder), folder.sync()));
+            synced.len() - 1
+        });
+        if let Err(error) = &synced[at].1 {
+            return Err(error.again());
+        }
+    }
+    Ok(())
 }
 
 /// Runs a job inside a transaction. `alone`: the transaction has no other job, so a failure may

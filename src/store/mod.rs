@@ -6,7 +6,8 @@
 //! The invariants, and where they are kept:
 //!
 //! 1. A row never names bytes that are not on disk: [`BlobWriter::finish`] makes them durable and
-//!    gives the [`WrittenBlob`] that alone can become a row.
+//!    gives the [`WrittenBlob`] that alone can become a row; the entry of its file is made durable
+//!    before the transaction of the row begins ([`db`]).
 //! 2. A file never changes once it has a row; its name is never used again ([`ids`]).
 //! 3. Deletes commit first, files go later ([`garbage`]).
 //! 4. No transaction spans network I/O: a writer's job gets values, not readers ([`db`]).
@@ -299,7 +300,8 @@ impl Store {
         files: Files,
         job: impl FnOnce(&rusqlite::Connection) -> Outcome<T> + Send + 'static,
     ) -> Outcome<T> {
-        let result = self.writer.write(job);
+        let result =
+            self.blobs.folders_of(&files).and_then(|folders| self.writer.write_after(folders, job));
         match &result {
             Ok(Ok(_)) => files.into_iter().for_each(WrittenBlob::keep),
             Ok(Err(_)) | Err(StoreError::Full | StoreError::Busy) => drop(files),
