@@ -388,6 +388,7 @@ pub fn unknown(environment: impl Iterator<Item = (String, String)>) -> Vec<Strin
         .collect()
 }
 
+// The defaults in the table of settings are text; this keeps them true to the limits.
 const _: () = assert!(limits::DEFAULT_THREADS == 256 && limits::DEFAULT_SHUTDOWN.as_secs() == 30);
 
 #[cfg(test)]

@@ -201,7 +201,8 @@ pub struct NewUpload {
 pub enum Refused {
     /// The bucket is gone.
     NoSuchBucket,
-    /// The bucket has objects or unfinished uploads... see [`super::Store::delete_bucket`].
+    /// The bucket has objects. Unfinished uploads do not count, see
+    /// [`super::Store::delete_bucket`].
     BucketNotEmpty,
     /// The upload is gone: aborted, completed, or never was.
     NoSuchUpload,
