@@ -84,6 +84,14 @@ pub const MAX_PARTS: u32 = 10_000;
 pub const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
 /// Largest object, in bytes.
 pub const MAX_OBJECT_BYTES: u64 = 50 * 1024 * 1024 * 1024 * 1024;
+/// Tags of an object.
+pub const MAX_OBJECT_TAGS: usize = 10;
+/// Tags of a bucket.
+pub const MAX_BUCKET_TAGS: usize = 50;
+/// Key of a tag, in characters.
+pub const MAX_TAG_KEY_CHARS: usize = 128;
+/// Value of a tag, in characters.
+pub const MAX_TAG_VALUE_CHARS: usize = 256;
 /// How far a request's date may lie from ours (RequestTimeTooSkewed).
 pub const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
 /// Longest life of a presigned URL, in seconds.

@@ -5,7 +5,9 @@
 #[path = "support/store.rs"]
 mod support;
 
-use jog::store::{Data, Entry, Fault, ListQuery, OpenError, Store, StoreConfig, StoreError};
+use jog::store::{
+    Data, Delete, Entry, Fault, ListQuery, OpenError, Store, StoreConfig, StoreError,
+};
 use jog::types::Precondition;
 use std::collections::{BTreeMap, BTreeSet};
 use support::{Folder, audit, collect, content, crc, get, key, name, rows};
@@ -206,7 +208,7 @@ impl Run {
         let bucket = |text: &str| store.bucket(&name(text)).unwrap().expect("it was made");
         let upload = |of: &str, at: &str| support::open_upload(store, &bucket(of), at);
         match step {
-            CreateBucket(b) => store.create_bucket(&name(b), "owner", "").map(|_| ()),
+            CreateBucket(b) => store.create_bucket(support::new_bucket(b)).map(|_| ()),
             DeleteBucket(b) => store.delete_bucket(&name(b)).map(|done| done.unwrap()),
             Put(b, k, seed, len) => {
                 let bytes = content(seed, len);
@@ -246,7 +248,7 @@ impl Run {
                 Ok(())
             }
             DeleteAll(b, keys) => {
-                let keys = keys.iter().map(|k| (key(k), Precondition::default())).collect();
+                let keys = keys.iter().map(|k| (key(k), Delete::default())).collect();
                 store.delete_objects(bucket(b).id, keys).map(|done| drop(done.unwrap()))
             }
             Reopen | Collect => unreachable!("done above"),

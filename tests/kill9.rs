@@ -7,7 +7,7 @@
 #[path = "support/store.rs"]
 mod support;
 
-use jog::store::{Bucket, Entry, ListQuery, Store, StoreConfig};
+use jog::store::{Bucket, Delete, Entry, ListQuery, Store, StoreConfig};
 use jog::types::Precondition;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -132,7 +132,7 @@ fn run(store: &Store, bucket: &Bucket, thread: usize, op: Op) {
             store.delete_object(bucket.id, &key(&at(n)), Precondition::default()).unwrap().unwrap();
         }
         Op::DeleteAll(numbers) => {
-            let keys = numbers.iter().map(|n| (key(&at(*n)), Precondition::default())).collect();
+            let keys = numbers.iter().map(|n| (key(&at(*n)), Delete::default())).collect();
             store.delete_objects(bucket.id, keys).unwrap().unwrap();
         }
     }

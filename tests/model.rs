@@ -7,16 +7,22 @@ mod listing;
 mod support;
 
 use jog::store::{
-    Bucket, Created, Data, Entry, ListQuery, Page, Refused, Store, StoreConfig, Stored, Upload,
+    Bucket, Created, Data, Delete, Deleted, Entry, ListQuery, NewBucket, Page, Refused, Store,
+    StoreConfig, Stored, Upload,
 };
 use jog::types::{ETag, ETagList, Precondition, Span, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
-use support::{Folder, Rng, audit, collect, content, key, name};
+use support::{Folder, Rng, audit, collect, content, key, name, new_bucket};
 
 const SEEDS: u64 = 320;
 const STEPS: usize = 200;
 const BUCKETS: [&str; 3] = ["alpha", "alpha-2", "b.eta"];
+
+/// What a delete in a bucket without versions says.
+fn deleted(existed: bool) -> Deleted {
+    Deleted { existed, ..Deleted::default() }
+}
 
 /// What must be at a key.
 #[derive(Clone, PartialEq, Debug)]
@@ -167,7 +173,15 @@ impl Run {
 
     fn create_bucket(&mut self) {
         let bucket = *self.rng.pick(&BUCKETS);
-        match self.store().create_bucket(&name(bucket), "owner", "eu").unwrap() {
+        match self
+            .store()
+            .create_bucket(NewBucket {
+                owner: "owner".to_owned(),
+                region: "eu".to_owned(),
+                ..new_bucket(bucket)
+            })
+            .unwrap()
+        {
             Created::New(new) => {
                 assert!(!self.shelves.contains_key(bucket));
                 assert!(self.gone.iter().all(|old| old.id != new.id), "a number is used again");
@@ -285,7 +299,8 @@ impl Run {
     /// What a write did; the model takes it.
     fn wrote(&mut self, shelf: &str, at: &str, bytes: Vec<u8>, etag: String, stored: &Stored) {
         let parts = etag.contains('-');
-        let Stored { modified_ms, version } = *stored;
+        let Stored { modified_ms, version, version_id } = *stored;
+        assert_eq!(version_id, None, "the bucket has no versions");
         let thing = Thing { bytes, etag, modified_ms, version, parts };
         let old = self.shelves.get_mut(shelf).unwrap().things.insert(at.to_owned(), thing);
         if let Some(old) = old {
@@ -338,7 +353,7 @@ impl Run {
         let things = &mut self.shelves.get_mut(shelf).unwrap().things;
         match refused {
             Some(refused) => assert_eq!(done, Err(refused)),
-            None => assert_eq!(done, Ok(things.remove(&at).is_some())),
+            None => assert_eq!(done, Ok(deleted(things.remove(&at).is_some()))),
         }
     }
 
@@ -356,14 +371,16 @@ impl Run {
                 false => (Precondition::default(), None),
             };
             expected.push((at.clone(), refused));
-            keys.push((key(&at), if_));
+            keys.push((key(&at), Delete::from(if_)));
         }
         let bucket = self.shelves[shelf].bucket.id;
         let done = self.store().delete_objects(bucket, keys).unwrap().unwrap();
         let things = &mut self.shelves.get_mut(shelf).unwrap().things;
         let expected: Vec<_> = expected
             .into_iter()
-            .map(|(at, refused)| refused.map_or_else(|| Ok(things.remove(&at).is_some()), Err))
+            .map(|(at, refused)| {
+                refused.map_or_else(|| Ok(deleted(things.remove(&at).is_some())), Err)
+            })
             .collect();
         assert_eq!(done, expected);
     }

@@ -101,7 +101,7 @@ fn one_of_many_deletes_an_object() {
         let done = together(|_| {
             store.delete_object(bucket.id, &key("key"), Precondition::default()).unwrap().unwrap()
         });
-        assert_eq!(done.iter().filter(|gone| **gone).count(), 1);
+        assert_eq!(done.iter().filter(|gone| gone.existed).count(), 1);
     }
     assert_eq!(rows(folder.path(), "SELECT count(*) FROM garbage"), 20);
 }

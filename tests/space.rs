@@ -99,7 +99,7 @@ impl Filled {
             let (at, _) = self.known.pop_first().expect("there are so many");
             let gone = self.store.delete_object(self.bucket.id, &key(&at), Precondition::default());
             match gone {
-                Ok(gone) => assert!(gone.unwrap(), "{at}"),
+                Ok(gone) => assert!(gone.unwrap().existed, "{at}"),
                 Err(error) => panic!("{at}, with {} left: {error}", self.known.len()),
             }
         }

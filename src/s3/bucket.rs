@@ -3,7 +3,7 @@
 use super::{Call, Code, S3Error, document};
 use crate::http::{Headers, Response};
 use crate::limits::MAX_LIST_BUCKETS;
-use crate::store::{self, Created};
+use crate::store::{self, Created, NewBucket};
 use crate::types::time;
 use crate::xml::{self, Writer};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -136,7 +136,14 @@ pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     }
     let owner = call.owner()?;
     let name = call.bucket_name()?;
-    match call.app.store.create_bucket(name, &owner.id, &constraint)? {
+    let new = NewBucket {
+        name: name.clone(),
+        owner: owner.id.clone(),
+        region: constraint,
+        lock: false,
+        configs: Default::default(),
+    };
+    match call.app.store.create_bucket(new)? {
         Created::Exists(bucket) if bucket.owner != owner.id => {
             Err(S3Error::from(Code::BucketAlreadyExists).element("BucketName", name.as_str()))
         }

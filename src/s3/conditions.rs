@@ -109,6 +109,8 @@ mod tests {
             meta: Meta::default(),
             owner: String::new(),
             data: Data::Empty,
+            null_version: true,
+            extra: Default::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use super::{Call, Code, S3Error, document, metadata, multipart, object, uri};
 use crate::auth::Trailers;
 use crate::http::Response;
 use crate::limits::{IO_BUFFER_BYTES, MAX_PARTS, MAX_PUT_BYTES};
-use crate::store::{self, Bucket, Data, NewData, NewObject, NewPart, Object, ObjectReader};
+use crate::store::{self, Bucket, Data, Extra, NewData, NewObject, NewPart, Object, ObjectReader};
 use crate::types::{
     BucketName, ByteRange, Checksum, ChecksumAlgorithm, ChecksumHasher, ObjectKey, Span, time,
 };
@@ -140,6 +140,7 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
             meta,
             owner: call.owner()?.id,
             data,
+            extra: Extra::default(),
         };
         let stored = call.app.store.put_object(bucket.id, new, precondition.clone())??;
         return Ok(result("CopyObjectResult", &source.etag.quoted(), stored.modified_ms, checksum));

@@ -3,7 +3,7 @@
 use super::{Call, Code, S3Error, document, object};
 use crate::http::Response;
 use crate::limits::MAX_DELETE_KEYS;
-use crate::store::Refused;
+use crate::store::{Delete as Removal, Deleted, Refused};
 use crate::types::{ETagList, KeyError, ObjectKey, Precondition, Violation, time};
 use crate::xml::{self, Element, Writer};
 
@@ -21,9 +21,10 @@ fn refuse_unsupported(call: &Call<'_, '_>) -> Result<(), S3Error> {
 /// Whether an object is gone after a delete, by what the store says. One that was not there is
 /// gone, whatever the conditions (AWS, DeleteObject: "if the object doesn't exist, the operation
 /// will return a 204").
-fn gone(result: Result<bool, Refused>) -> Result<(), Refused> {
+fn gone(result: Result<Deleted, Refused>) -> Result<Deleted, Refused> {
     match result {
-        Ok(_) | Err(Refused::Precondition(Violation::Missing)) => Ok(()),
+        Ok(deleted) => Ok(deleted),
+        Err(Refused::Precondition(Violation::Missing)) => Ok(Deleted::default()),
         Err(refused) => Err(refused),
     }
 }
@@ -159,7 +160,7 @@ pub fn delete_objects(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let mut jobs = Vec::with_capacity(objects.len());
     let mut targets = Vec::with_capacity(objects.len());
     for Target { key, version, job } in objects {
-        let refused = job.map(|job| jobs.push(job)).err();
+        let refused = job.map(|job| jobs.push((job.0, Removal::from(job.1)))).err();
         targets.push((key, version, refused));
     }
     let mut outcomes = match jobs.is_empty() {
@@ -265,9 +266,10 @@ mod tests {
 
     #[test]
     fn what_was_not_there_is_gone() {
-        assert_eq!(gone(Ok(true)), Ok(()));
-        assert_eq!(gone(Ok(false)), Ok(()));
-        assert_eq!(gone(Err(Refused::Precondition(Violation::Missing))), Ok(()));
+        let done = Deleted { existed: true, ..Deleted::default() };
+        assert_eq!(gone(Ok(done)), Ok(done));
+        let missing = Err(Refused::Precondition(Violation::Missing));
+        assert_eq!(gone(missing), Ok(Deleted::default()));
         let failed = Refused::Precondition(Violation::Failed);
         assert_eq!(gone(Err(failed)), Err(failed));
     }

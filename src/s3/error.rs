@@ -50,6 +50,7 @@ codes! {
     InternalError 500 "We encountered an internal error. Please try again."
     InvalidAccessKeyId 403 "The access key ID that you provided does not exist in our records."
     InvalidArgument 400 "Invalid Argument"
+    InvalidBucketState 409 "The request is not valid with the current state of the bucket."
     InvalidBucketName 400 "The specified bucket is not valid."
     InvalidDigest 400 "The Content-MD5 or checksum value that you specified is not valid."
     InvalidLocationConstraint 400 "The specified location (Region) constraint is not valid."
@@ -59,6 +60,7 @@ codes! {
     InvalidRange 416 "The requested range is not satisfiable"
     InvalidRequest 400 "Invalid Request"
     InvalidStorageClass 400 "The storage class that you specified is not valid."
+    InvalidTag 400 "The tag provided was not a valid tag."
     InvalidToken 400 "The provided token is malformed or otherwise not valid."
     InvalidURI 400 "The specified URI couldn't be parsed."
     KeyTooLongError 400 "Your key is too long."
@@ -85,6 +87,7 @@ codes! {
     ObjectLockConfigurationNotFoundError 404 "Object Lock configuration does not exist for this bucket."
     OwnershipControlsNotFoundError 404 "The bucket ownership controls were not found."
     PreconditionFailed 412 "At least one of the preconditions that you specified did not hold."
+    QuotaExceeded 403 "The bucket would hold more than its quota allows."
     ReplicationConfigurationNotFoundError 404 "The replication configuration was not found."
     RequestHeaderSectionTooLarge 431 "Your request header section exceeds the maximum allowed size."
     RequestTimeTooSkewed 403 "The difference between the request time and the server's time is too large."
@@ -196,6 +199,17 @@ impl From<Refused> for S3Error {
             Refused::PartsChanged => Code::ConditionalRequestConflict.into(),
             Refused::Precondition(Violation::Missing) => Code::NoSuchKey.into(),
             Refused::Precondition(Violation::Failed) => Code::PreconditionFailed.into(),
+            Refused::NoSuchKey => Code::NoSuchKey.into(),
+            Refused::NoSuchVersion => Code::NoSuchVersion.into(),
+            Refused::DeleteMarker => Code::MethodNotAllowed.into(),
+            Refused::Locked => {
+                Code::AccessDenied.with("Access Denied because object protected by object lock.")
+            }
+            Refused::NoObjectLock => {
+                Code::InvalidRequest.with("Bucket is missing Object Lock Configuration")
+            }
+            Refused::VersioningRequired => Code::InvalidBucketState.into(),
+            Refused::QuotaExceeded => Code::QuotaExceeded.into(),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::auth::Trailers;
 use crate::auth::post_form::{self, FormAuth, FormError};
 use crate::http::{Headers, Response};
 use crate::limits::MAX_PUT_BYTES;
-use crate::store::{Bucket, NewData, NewObject};
+use crate::store::{Bucket, Extra, NewData, NewObject};
 use crate::types::{ETag, KeyError, ObjectKey, Precondition, time};
 use crate::xml::Writer;
 
@@ -90,6 +90,7 @@ pub fn post_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         meta,
         owner: call.owner()?.id,
         data: blob.map_or(NewData::Empty, NewData::Blob),
+        extra: Extra::default(),
     };
     call.app.store.put_object(bucket.id, new, Precondition::default())??;
     Ok(with_checksum(answer(call, &preamble, &bucket, &key, &etag), checksum.as_ref()))

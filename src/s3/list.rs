@@ -336,6 +336,10 @@ mod tests {
             created_ms: 0,
             owner: String::new(),
             region: String::new(),
+            versioning: Default::default(),
+            lock: false,
+            quota: None,
+            configs: Default::default(),
         };
         let response = end(start(&asked, &bucket, &page, names), &asked, &page, true);
         let crate::http::Payload::Bytes(bytes) = response.payload else { panic!("no document") };

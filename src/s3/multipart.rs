@@ -12,7 +12,7 @@ use super::receive::{Promised, Received, receive};
 use super::{Call, Code, S3Error, document, metadata};
 use crate::http::Response;
 use crate::limits::MAX_PARTS;
-use crate::store::{Bucket, NewPart, NewUpload, Part, Upload};
+use crate::store::{Bucket, Extra, NewPart, NewUpload, Part, Upload};
 use crate::types::{ChecksumAlgorithm, ChecksumType, ETag};
 use crate::xml::Writer;
 
@@ -25,7 +25,13 @@ pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         call.header("x-amz-checksum-type"),
     )?;
     let bucket = call.bucket()?;
-    let new = NewUpload { key: call.key()?.clone(), owner: call.owner()?.id, meta, checksum };
+    let new = NewUpload {
+        key: call.key()?.clone(),
+        owner: call.owner()?.id,
+        meta,
+        checksum,
+        extra: Extra::default(),
+    };
     let upload = call.app.store.create_upload(bucket.id, new)??;
     let mut xml = Writer::document();
     xml.root("InitiateMultipartUploadResult");
@@ -129,6 +135,7 @@ pub(super) fn store_part(
         // The store sets both: the time is that of the commit.
         modified_ms: 0,
         blob: None,
+        seal: None,
     };
     let modified_ms = call.app.store.put_part(upload, NewPart { part, blob: received.blob })??;
     Ok((etag, modified_ms))

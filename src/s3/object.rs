@@ -6,7 +6,7 @@ use super::{Call, Code, S3Error, metadata, multipart};
 use crate::auth::Identity;
 use crate::http::{Content, Payload, Response};
 use crate::limits::{IO_BUFFER_BYTES, MAX_PARTS};
-use crate::store::{self, Data, NewData, NewObject, Object, ObjectReader};
+use crate::store::{self, Data, Extra, NewData, NewObject, Object, ObjectReader};
 use crate::types::{ByteRange, Checksum, ChecksumAlgorithm, ETag, Span};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -45,6 +45,7 @@ pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         meta,
         owner,
         data: received.blob.map_or(NewData::Empty, NewData::Blob),
+        extra: Extra::default(),
     };
     call.app.store.put_object(bucket.id, new, precondition)??;
     let response = Response::new(200).header("etag", etag.quoted());

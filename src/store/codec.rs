@@ -1,7 +1,10 @@
 //! How values stand in columns.
 
-use super::{BlobId, Data, ManifestId, Meta, Part, StoreError, Summary, Upload};
-use crate::types::{Checksum, ChecksumAlgorithm, ChecksumType, ETag, ObjectKey};
+use super::{BlobId, Data, Extra, ManifestId, Meta, Part, StoreError, Summary, Upload};
+use crate::types::{
+    Checksum, ChecksumAlgorithm, ChecksumType, ETag, Lock, ObjectKey, Retention, RetentionMode,
+    Tags,
+};
 use rusqlite::Row;
 
 /// A column whose content this program would not have written.
@@ -73,6 +76,45 @@ pub fn decode_meta(column: &str) -> Result<Meta, StoreError> {
     serde_json::from_str(column).map(Meta).map_err(|_| corrupt("object metadata"))
 }
 
+/// Tags as a column.
+pub fn encode_tags(tags: &Tags) -> Option<String> {
+    let json = || serde_json::to_string(tags.pairs()).expect("pairs of strings are always JSON");
+    (!tags.is_empty()).then(json)
+}
+
+/// A retention as two columns: mode and end.
+pub fn encode_retention(retention: Option<Retention>) -> (Option<u8>, Option<i64>) {
+    let mode = retention.map(|r| match r.mode {
+        RetentionMode::Governance => 1,
+        RetentionMode::Compliance => 2,
+    });
+    (mode, retention.map(|r| r.until_ms))
+}
+
+/// The lock of three columns: retention, retain_until_ms, legal_hold.
+pub fn lock(row: &Row<'_>, at: usize) -> Result<Lock, StoreError> {
+    let mode = match row.get::<_, Option<i64>>(at)? {
+        None => None,
+        Some(1) => Some(RetentionMode::Governance),
+        Some(2) => Some(RetentionMode::Compliance),
+        Some(_) => return Err(corrupt("retention")),
+    };
+    let until_ms: Option<i64> = row.get(at + 1)?;
+    Ok(Lock {
+        retention: mode.zip(until_ms).map(|(mode, until_ms)| Retention { mode, until_ms }),
+        legal_hold: row.get(at + 2)?,
+    })
+}
+
+/// Six columns: tags, those of [`lock`], seal, acl.
+pub fn extra(row: &Row<'_>, at: usize) -> Result<Extra, StoreError> {
+    let tags = match row.get_ref(at)?.as_str_or_null().map_err(|_| corrupt("tags"))? {
+        None => Tags::default(),
+        Some(json) => Tags::stored(serde_json::from_str(json).map_err(|_| corrupt("tags"))?),
+    };
+    Ok(Extra { tags, lock: lock(row, at + 1)?, seal: row.get(at + 4)?, acl: row.get(at + 5)? })
+}
+
 /// The key in a column.
 pub fn key(row: &Row<'_>, column: usize) -> Result<ObjectKey, StoreError> {
     let bytes = row.get_ref(column)?.as_blob().map_err(|_| corrupt("key"))?;
@@ -114,7 +156,7 @@ pub fn summary(row: &Row<'_>, key: ObjectKey) -> Result<Summary, StoreError> {
     })
 }
 
-/// A row of [`Part`]: number, size, modified_ms, md5, crc64, checksum, blob.
+/// A row of [`Part`]: number, size, modified_ms, md5, crc64, checksum, blob, seal.
 pub fn part(row: &Row<'_>) -> Result<Part, StoreError> {
     let md5: Vec<u8> = row.get(3)?;
     let checksum: Option<Vec<u8>> = row.get(5)?;
@@ -126,11 +168,12 @@ pub fn part(row: &Row<'_>) -> Result<Part, StoreError> {
         crc64: row.get::<_, i64>(4)? as u64,
         checksum: decode_checksum(checksum.as_deref())?,
         blob: row.get::<_, Option<i64>>(6)?.map(BlobId),
+        seal: row.get(7)?,
     })
 }
 
 /// A row of [`Upload`]: key, manifest, upload_id, started_ms, owner, meta, algorithm, kind,
-/// revision.
+/// revision, then those of [`extra`].
 pub fn upload(row: &Row<'_>, key: ObjectKey) -> Result<Upload, StoreError> {
     let checksum = match (row.get::<_, Option<u8>>(6)?, row.get::<_, Option<u8>>(7)?) {
         (Some(algorithm), Some(kind)) => Some(algorithm_and_kind(algorithm, kind)?),
@@ -145,5 +188,6 @@ pub fn upload(row: &Row<'_>, key: ObjectKey) -> Result<Upload, StoreError> {
         meta: decode_meta(row.get_ref(5)?.as_str().map_err(|_| corrupt("meta"))?)?,
         checksum,
         revision: row.get(8)?,
+        extra: extra(row, 9)?,
     })
 }

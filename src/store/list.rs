@@ -28,7 +28,7 @@ fn common_prefix<'k>(key: &'k str, query: &ListQuery) -> Option<&'k str> {
 }
 
 /// Where a listing starts: keys at or after this.
-fn start(query: &ListQuery) -> Vec<u8> {
+pub(super) fn start(query: &ListQuery) -> Vec<u8> {
     let prefix = query.prefix.as_bytes();
     let Some(after) = query.after.as_deref().filter(|a| !a.is_empty()) else {
         return prefix.to_vec();
@@ -46,7 +46,7 @@ fn start(query: &ListQuery) -> Vec<u8> {
 
 /// Collects a page. `sql` gives rows in order of their keys: column 0 is the key, ?1 the bucket, ?2
 /// and ?3 the bounds (from, before); `more` are its further parameters.
-fn collect<T>(
+pub(super) fn collect<T>(
     conn: &Connection,
     sql: &str,
     query: &ListQuery,
@@ -102,7 +102,8 @@ pub fn uploads(
     after_upload: Option<&str>,
 ) -> Result<Page<Upload>, StoreError> {
     const SQL: &str = "SELECT key, manifest, upload_id, started_ms,
-            (SELECT canonical FROM owners WHERE id = owner), meta, algorithm, kind, revision
+            (SELECT canonical FROM owners WHERE id = owner), meta, algorithm, kind, revision,
+            tags, retention, retain_until_ms, legal_hold, seal, acl
         FROM uploads WHERE bucket = ?1 AND key >= ?2 AND key < ?3 AND done_ms IS NULL
             AND (key, upload_id) > (?4, ?5)
         ORDER BY key, upload_id";

@@ -34,15 +34,18 @@ mod schema;
 mod signal;
 mod upkeep;
 mod uploads;
+mod versions;
 
 pub use blob::{BlobWriter, ObjectReader, WrittenBlob};
+pub use buckets::BucketChange;
 pub use error::{OpenError, StoreError};
 pub use fs::Fault;
 pub use model::*;
 pub use open::StoreConfig;
+pub use versions::Change;
 
 use crate::limits::BLOB_RESERVE;
-use crate::types::{BucketName, ObjectKey, Precondition, Span};
+use crate::types::{BucketName, ObjectKey, Precondition, Span, VersionId, Versioning};
 use blob::{Blobs, Segment};
 use db::{Readers, Writer, lock};
 use objects::NewRow;
@@ -86,16 +89,10 @@ impl Store {
     // ---- buckets -------------------------------------------------------------------------
 
     /// Makes a bucket, unless there is one of that name.
-    pub fn create_bucket(
-        &self,
-        name: &BucketName,
-        owner: &str,
-        region: &str,
-    ) -> Result<Created, StoreError> {
+    pub fn create_bucket(&self, new: NewBucket) -> Result<Created, StoreError> {
         self.check_space()?;
-        self.blobs.make_bucket(name.as_str())?;
-        let (name, owner, region) = (name.clone(), owner.to_owned(), region.to_owned());
-        self.writer.write(move |conn| buckets::create(conn, &name, &owner, &region))
+        self.blobs.make_bucket(new.name.as_str())?;
+        self.writer.write(move |conn| buckets::create(conn, &new))
     }
 
     /// The bucket of that name.
@@ -112,6 +109,34 @@ impl Store {
         max: usize,
     ) -> Result<Vec<Bucket>, StoreError> {
         self.readers.read(|conn| buckets::list(conn, prefix, after, max))
+    }
+
+    /// The buckets with a configuration, in order of their names.
+    pub fn buckets_with(&self, kind: ConfigKind) -> Result<Vec<Arc<Bucket>>, StoreError> {
+        let names = self.readers.read(|conn| buckets::with_config(conn, kind))?;
+        let mut found = Vec::new();
+        for name in names {
+            found.extend(self.bucket(&name)?.filter(|b| b.configs.contains_key(&kind)));
+        }
+        Ok(found)
+    }
+
+    /// What a bucket holds.
+    pub fn usage(&self, bucket: i64) -> Result<Usage, StoreError> {
+        self.readers.read(|conn| buckets::usage(conn, bucket))
+    }
+
+    /// Changes a bucket; seen by every request that starts after it returned.
+    pub fn change_bucket(&self, bucket: i64, change: BucketChange) -> Outcome<()> {
+        let done = self.writer.write(move |conn| buckets::change(conn, bucket, &change));
+        // Also after a failure: it may have been committed all the same.
+        self.cache.clear();
+        done
+    }
+
+    /// Sets a configuration of a bucket; `None` removes it.
+    pub fn set_config(&self, bucket: i64, kind: ConfigKind, value: Option<String>) -> Outcome<()> {
+        self.change_bucket(bucket, BucketChange::Config(kind, value))
     }
 
     /// Deletes a bucket that has no object. Unfinished uploads go with it; their files become
@@ -249,9 +274,53 @@ impl Store {
         self.readers.read(|conn| objects::find(conn, bucket, key))
     }
 
+    /// What a key is: its object, or the delete marker that is its newest version.
+    pub fn latest(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Found>, StoreError> {
+        if bucket.versioning == Versioning::Unversioned {
+            return Ok(self.object(bucket.id, key)?.map(|object| Found::Object(Box::new(object))));
+        }
+        self.readers.snapshot(|conn| match objects::find(conn, bucket.id, key)? {
+            Some(object) => Ok(Some(Found::Object(Box::new(object)))),
+            None => Ok(versions::current_marker(conn, bucket.id, key)?.map(Found::Marker)),
+        })
+    }
+
+    /// A version by its id.
+    pub fn version(
+        &self,
+        bucket: i64,
+        key: &ObjectKey,
+        id: VersionId,
+    ) -> Result<Option<Found>, StoreError> {
+        self.readers.snapshot(|conn| versions::find(conn, bucket, key, id))
+    }
+
+    /// Changes a version (`None`: the object at the key); its id.
+    pub fn change_version(
+        &self,
+        bucket: i64,
+        key: &ObjectKey,
+        id: Option<VersionId>,
+        change: Change,
+    ) -> Outcome<VersionId> {
+        let key = key.clone();
+        self.writer.write(move |conn| versions::change(conn, bucket, &key, id, &change))
+    }
+
+    /// A page of all versions and delete markers, of each key the newest first. With
+    /// `after_version`, the versions of the key `query.after` that are older than that one come
+    /// first; without it all versions of that key are passed.
+    pub fn list_versions(
+        &self,
+        query: &ListQuery,
+        after_version: Option<VersionId>,
+    ) -> Result<Page<Version>, StoreError> {
+        self.readers.snapshot(|conn| versions::list(conn, query, after_version))
+    }
+
     /// Writes an object; what was at its key becomes garbage in the same transaction.
     pub fn put_object(&self, bucket: i64, new: NewObject, if_: Precondition) -> Outcome<Stored> {
-        let NewObject { key, size, etag, crc64, checksum, meta, owner, data } = new;
+        let NewObject { key, size, etag, crc64, checksum, meta, owner, data, extra } = new;
         let mut files = Files::new();
         let mut parts = Vec::new();
         let data = match data {
@@ -270,7 +339,7 @@ impl Store {
                 Data::Parts(ManifestId(self.manifest_id()?))
             }
         };
-        let row = NewRow { key, size, etag, crc64, checksum, meta, owner, data };
+        let row = NewRow { key, size, etag, crc64, checksum, meta, owner, data, extra };
         if files.is_empty() {
             self.check_space()?;
         }
@@ -310,24 +379,29 @@ impl Store {
         result
     }
 
-    /// Removes the object at a key; whether there was one.
-    pub fn delete_object(&self, bucket: i64, key: &ObjectKey, if_: Precondition) -> Outcome<bool> {
-        let key = key.clone();
-        self.write_freeing(move |conn| objects::delete(conn, bucket, &key, &if_))
+    /// Deletes a key or a version of it.
+    pub fn delete_object(
+        &self,
+        bucket: i64,
+        key: &ObjectKey,
+        delete: impl Into<Delete>,
+    ) -> Outcome<Deleted> {
+        let (key, delete) = (key.clone(), delete.into());
+        self.write_freeing(move |conn| objects::delete(conn, bucket, &key, &delete))
     }
 
-    /// Removes the objects at several keys in one transaction; one outcome a key, in their order.
+    /// Deletes several in one transaction; one outcome each, in their order.
     pub fn delete_objects(
         &self,
         bucket: i64,
-        keys: Vec<(ObjectKey, Precondition)>,
-    ) -> Outcome<Vec<Result<bool, Refused>>> {
+        keys: Vec<(ObjectKey, Delete)>,
+    ) -> Outcome<Vec<Result<Deleted, Refused>>> {
         self.write_freeing(move |conn| {
-            if let Err(refused) = objects::bucket_folder(conn, bucket)? {
+            if let Err(refused) = buckets::home(conn, bucket)? {
                 return Ok(Err(refused));
             }
             let delete =
-                |(key, if_): &(ObjectKey, Precondition)| objects::delete(conn, bucket, key, if_);
+                |(key, delete): &(ObjectKey, Delete)| objects::delete(conn, bucket, key, delete);
             keys.iter().map(delete).collect::<Result<Vec<_>, _>>().map(Ok)
         })
     }
@@ -399,9 +473,9 @@ impl Store {
         new: NewObject,
         if_: Precondition,
     ) -> Outcome<Stored> {
-        let NewObject { key, size, etag, crc64, checksum, meta, owner, data: _ } = new;
+        let NewObject { key, size, etag, crc64, checksum, meta, owner, data: _, extra } = new;
         let data = Data::Parts(upload.manifest);
-        let row = NewRow { key, size, etag, crc64, checksum, meta, owner, data };
+        let row = NewRow { key, size, etag, crc64, checksum, meta, owner, data, extra };
         let upload = upload.clone();
         self.writer
             .write(move |conn| uploads::complete(conn, bucket, &upload, &numbers, &row, &if_))

@@ -2,8 +2,10 @@
 
 use super::blob::WrittenBlob;
 use crate::types::{
-    BucketName, Checksum, ChecksumAlgorithm, ChecksumType, Current, ETag, ObjectKey, Violation,
+    BucketName, Checksum, ChecksumAlgorithm, ChecksumType, Current, ETag, Lock, ObjectKey,
+    Precondition, Tags, VersionId, Versioning, Violation,
 };
+use std::collections::BTreeMap;
 
 /// The number of a blob: unique for the life of a data directory, growing with time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -22,6 +24,123 @@ pub struct Bucket {
     pub owner: String,
     /// The LocationConstraint that it was made with; empty if none.
     pub region: String,
+    /// Whether it keeps versions.
+    pub versioning: Versioning,
+    /// Whether versions may be locked (Object Lock).
+    pub lock: bool,
+    /// Bytes that it may hold, if there is a limit.
+    pub quota: Option<u64>,
+    /// What clients configured.
+    pub configs: BTreeMap<ConfigKind, String>,
+}
+
+impl Bucket {
+    /// A configuration, as it was given to [`super::Store::set_config`].
+    pub fn config(&self, kind: ConfigKind) -> Option<&str> {
+        self.configs.get(&kind).map(String::as_str)
+    }
+
+    /// The id of a version in answers; `None` if the bucket never had versions.
+    pub fn version_id(&self, null: bool, number: i64) -> Option<VersionId> {
+        match self.versioning {
+            Versioning::Unversioned => None,
+            _ if null => Some(VersionId::Null),
+            _ => Some(VersionId::Number(number)),
+        }
+    }
+}
+
+/// The kinds of configurations of a bucket.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ConfigKind {
+    /// Access control list.
+    Acl,
+    /// Cross-origin resource sharing.
+    Cors,
+    /// Default encryption.
+    Encryption,
+    /// Lifecycle rules.
+    Lifecycle,
+    /// Server access logging.
+    Logging,
+    /// Event notifications.
+    Notification,
+    /// Default retention of Object Lock.
+    ObjectLock,
+    /// Object ownership.
+    Ownership,
+    /// Bucket policy.
+    Policy,
+    /// Public access block.
+    PublicAccessBlock,
+    /// Tags.
+    Tagging,
+    /// Website.
+    Website,
+}
+
+impl ConfigKind {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Acl,
+        Self::Cors,
+        Self::Encryption,
+        Self::Lifecycle,
+        Self::Logging,
+        Self::Notification,
+        Self::ObjectLock,
+        Self::Ownership,
+        Self::Policy,
+        Self::PublicAccessBlock,
+        Self::Tagging,
+        Self::Website,
+    ];
+
+    /// Its name in metadata.db; never changes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Acl => "acl",
+            Self::Cors => "cors",
+            Self::Encryption => "encryption",
+            Self::Lifecycle => "lifecycle",
+            Self::Logging => "logging",
+            Self::Notification => "notification",
+            Self::ObjectLock => "object-lock",
+            Self::Ownership => "ownership",
+            Self::Policy => "policy",
+            Self::PublicAccessBlock => "public-access-block",
+            Self::Tagging => "tagging",
+            Self::Website => "website",
+        }
+    }
+}
+
+/// A bucket to be made.
+#[derive(Clone, Debug)]
+pub struct NewBucket {
+    /// Its name.
+    pub name: BucketName,
+    /// Canonical ID of its owner.
+    pub owner: String,
+    /// The LocationConstraint; empty if none.
+    pub region: String,
+    /// Whether versions may be locked; then it keeps versions, too.
+    pub lock: bool,
+    /// What it is configured with from the start.
+    pub configs: BTreeMap<ConfigKind, String>,
+}
+
+/// What a bucket holds.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Usage {
+    /// Bytes of all versions.
+    pub bytes: i64,
+    /// Objects that are current.
+    pub objects: i64,
+    /// Versions and delete markers, the current ones among them.
+    pub versions: i64,
+    /// Bytes of the parts of unfinished uploads.
+    pub uploading: i64,
 }
 
 /// System and user metadata: header names in lower case (`content-type`, `x-amz-meta-…`) with
@@ -51,13 +170,28 @@ pub enum Data {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ManifestId(pub i64);
 
-/// An object.
+/// What a version has beside its bytes and its metadata.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub struct Extra {
+    /// Its tags.
+    pub tags: Tags,
+    /// What protects it.
+    pub lock: Lock,
+    /// How its bytes are encrypted; `None`: they are not.
+    pub seal: Option<Vec<u8>>,
+    /// Its access control list as JSON; `None`: its owner has full control.
+    pub acl: Option<String>,
+}
+
+/// A version of an object; the current one, unless it was asked for by its id.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Object {
     /// Its key.
     pub key: ObjectKey,
     /// Grows with each write of the key.
     pub version: i64,
+    /// Whether its id is `null`.
+    pub null_version: bool,
     /// Size in bytes.
     pub size: u64,
     /// When it was written, in milliseconds since 1970.
@@ -74,9 +208,16 @@ pub struct Object {
     pub owner: String,
     /// Where its bytes are.
     pub data: Data,
+    /// Tags, locks and the like.
+    pub extra: Extra,
 }
 
 impl Object {
+    /// What its version is called.
+    pub fn version_id(&self) -> VersionId {
+        if self.null_version { VersionId::Null } else { VersionId::Number(self.version) }
+    }
+
     /// What preconditions look at.
     pub fn current(&self) -> Current<'_> {
         Current { etag: &self.etag, modified_ms: self.modified_ms, size: self.size }
@@ -100,6 +241,8 @@ pub struct Part {
     pub modified_ms: i64,
     /// Its file; `None` for a part of 0 bytes.
     pub blob: Option<BlobId>,
+    /// How its bytes are encrypted; `None`: they are not.
+    pub seal: Option<Vec<u8>>,
 }
 
 /// What a writer wants to become an object's bytes.
@@ -142,6 +285,8 @@ pub struct NewObject {
     pub owner: String,
     /// Its bytes.
     pub data: NewData,
+    /// Tags, locks and the like.
+    pub extra: Extra,
 }
 
 /// What became of a write that was not refused.
@@ -151,6 +296,71 @@ pub struct Stored {
     pub modified_ms: i64,
     /// Its version.
     pub version: i64,
+    /// What its version is called; `None` if the bucket never had versions.
+    pub version_id: Option<VersionId>,
+}
+
+/// What is to be deleted, and when.
+#[derive(Clone, Default, Debug)]
+pub struct Delete {
+    /// A version, to be removed for good; `None`: the key, which in a bucket with versions gets a
+    /// delete marker.
+    pub version: Option<VersionId>,
+    /// The precondition on what is deleted.
+    pub if_: Precondition,
+    /// Overrules a retention of governance.
+    pub bypass: bool,
+}
+
+impl From<Precondition> for Delete {
+    fn from(if_: Precondition) -> Self {
+        Self { if_, ..Self::default() }
+    }
+}
+
+/// What a delete did.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Deleted {
+    /// Whether there was something to delete: an object or, for a version, that version.
+    pub existed: bool,
+    /// The delete marker that was made or removed, or the version that was removed; `None` if the
+    /// bucket never had versions.
+    pub version_id: Option<VersionId>,
+    /// Whether that is a delete marker.
+    pub marker: bool,
+}
+
+/// A delete marker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Marker {
+    /// What it is called.
+    pub version_id: VersionId,
+    /// When it was made, in milliseconds since 1970.
+    pub modified_ms: i64,
+}
+
+/// What a key or a version of it is.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Found {
+    /// An object.
+    Object(Box<Object>),
+    /// A delete marker.
+    Marker(Marker),
+}
+
+/// What listings show of a version.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Version {
+    /// What an object's listing shows; of a delete marker, key, time and owner mean something.
+    pub summary: Summary,
+    /// The number of the version.
+    pub version: i64,
+    /// What it is called.
+    pub version_id: VersionId,
+    /// Whether it is the newest of its key.
+    pub latest: bool,
+    /// Whether it is a delete marker.
+    pub marker: bool,
 }
 
 /// A multipart upload that is neither completed nor aborted.
@@ -172,6 +382,8 @@ pub struct Upload {
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
     /// Counts the parts that were written, so that Complete sees a change.
     pub revision: i64,
+    /// Tags, locks and the like of the object to be.
+    pub extra: Extra,
 }
 
 /// A finished upload, remembered for a while so that Complete may be repeated.
@@ -194,6 +406,8 @@ pub struct NewUpload {
     pub meta: Meta,
     /// The checksum that its parts and the object have.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+    /// Tags, locks and the like of the object to be.
+    pub extra: Extra,
 }
 
 /// Why the store did not do what was asked; nothing was changed.
@@ -210,6 +424,20 @@ pub enum Refused {
     PartsChanged,
     /// A precondition does not hold.
     Precondition(Violation),
+    /// There is no object at the key.
+    NoSuchKey,
+    /// The key has no version of that id.
+    NoSuchVersion,
+    /// The version is a delete marker.
+    DeleteMarker,
+    /// A retention or a legal hold protects the version.
+    Locked,
+    /// The bucket has no Object Lock.
+    NoObjectLock,
+    /// A bucket with Object Lock keeps its versions.
+    VersioningRequired,
+    /// The bucket would hold more than its quota.
+    QuotaExceeded,
 }
 
 /// What was found for CreateBucket.

@@ -1,10 +1,17 @@
 //! The SQL of objects. Functions on a [`Connection`]; the writing ones run inside the writer's
 //! transaction.
+//!
+//! The newest version of a key has a row in `objects`, unless it is a delete marker; all others are
+//! in `versions`, see [`super::versions`].
 
-use super::codec;
-use super::{Data, Meta, Object, Refused, StoreError, Stored};
-use crate::types::{Checksum, Current, ETag, ObjectKey, Precondition, time};
-use rusqlite::{Connection, OptionalExtension, params};
+use super::buckets::{self, Home};
+use super::{
+    Data, Delete, Deleted, Extra, Meta, Object, Refused, StoreError, Stored, Usage, codec, versions,
+};
+use crate::types::{
+    Checksum, Current, ETag, Lock, ObjectKey, Precondition, VersionId, Versioning, time,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// The row of an object to be written.
 pub struct NewRow {
@@ -16,16 +23,34 @@ pub struct NewRow {
     pub meta: Meta,
     pub owner: String,
     pub data: Data,
+    pub extra: Extra,
 }
 
 /// What is at a key before a write.
 struct Before {
     version: i64,
-    size: u64,
+    null: bool,
     modified_ms: i64,
     etag: ETag,
-    data: Data,
+    content: Content,
 }
+
+/// What goes when a version goes.
+pub struct Content {
+    pub size: u64,
+    pub data: Data,
+    pub lock: Lock,
+}
+
+/// The columns of [`object`], of `objects` as of `versions`.
+macro_rules! columns {
+    () => {
+        "version, size, modified_ms, etag, crc64, checksum,
+         (SELECT canonical FROM owners WHERE id = owner), blob, manifest, meta, null_version,
+         tags, retention, retain_until_ms, legal_hold, seal, acl"
+    };
+}
+pub(super) use columns;
 
 /// The number of a canonical ID.
 pub fn intern_owner(conn: &Connection, canonical: &str) -> Result<i64, StoreError> {
@@ -40,17 +65,10 @@ pub fn intern_owner(conn: &Connection, canonical: &str) -> Result<i64, StoreErro
     Ok(conn.last_insert_rowid())
 }
 
-/// The object at a key.
-pub fn find(conn: &Connection, bucket: i64, key: &ObjectKey) -> Result<Option<Object>, StoreError> {
-    let mut statement = conn.prepare_cached(
-        "SELECT version, size, modified_ms, etag, crc64, checksum,
-                (SELECT canonical FROM owners WHERE id = owner), blob, manifest, meta
-         FROM objects WHERE bucket = ?1 AND key = ?2",
-    )?;
-    let mut rows = statement.query(params![bucket, key.as_bytes()])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
+/// A row of [`columns`].
+pub fn object(row: &Row<'_>, key: &ObjectKey) -> Result<Object, StoreError> {
     let checksum = row.get_ref(5)?.as_blob_or_null().unwrap_or(None);
-    Ok(Some(Object {
+    Ok(Object {
         key: key.clone(),
         version: row.get(0)?,
         size: row.get::<_, i64>(1)? as u64,
@@ -61,44 +79,47 @@ pub fn find(conn: &Connection, bucket: i64, key: &ObjectKey) -> Result<Option<Ob
         owner: row.get(6)?,
         data: codec::decode_data(row.get(7)?, row.get(8)?),
         meta: codec::decode_meta(row.get_ref(9)?.as_str().unwrap_or_default())?,
-    }))
+        null_version: row.get(10)?,
+        extra: codec::extra(row, 11)?,
+    })
+}
+
+/// The object at a key.
+pub fn find(conn: &Connection, bucket: i64, key: &ObjectKey) -> Result<Option<Object>, StoreError> {
+    let mut statement = conn.prepare_cached(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM objects WHERE bucket = ?1 AND key = ?2"
+    ))?;
+    let mut rows = statement.query(params![bucket, key.as_bytes()])?;
+    rows.next()?.map(|row| object(row, key)).transpose()
 }
 
 fn before(conn: &Connection, bucket: i64, key: &ObjectKey) -> Result<Option<Before>, StoreError> {
     let mut statement = conn.prepare_cached(
-        "SELECT version, size, modified_ms, etag, blob, manifest
+        "SELECT version, size, modified_ms, etag, blob, manifest, null_version,
+             retention, retain_until_ms, legal_hold
          FROM objects WHERE bucket = ?1 AND key = ?2",
     )?;
-    let found = statement
-        .query_row(params![bucket, key.as_bytes()], |row| {
-            Ok(Before {
-                version: row.get(0)?,
-                size: row.get::<_, i64>(1)? as u64,
-                modified_ms: row.get(2)?,
-                etag: ETag::from_text(row.get_ref(3)?.as_str()?),
-                data: codec::decode_data(row.get(4)?, row.get(5)?),
-            })
-        })
-        .optional()?;
-    Ok(found)
+    let mut rows = statement.query(params![bucket, key.as_bytes()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(Some(Before {
+        version: row.get(0)?,
+        null: row.get(6)?,
+        modified_ms: row.get(2)?,
+        etag: ETag::from_text(row.get_ref(3)?.as_str().unwrap_or_default()),
+        content: Content {
+            size: row.get::<_, i64>(1)? as u64,
+            data: codec::decode_data(row.get(4)?, row.get(5)?),
+            lock: codec::lock(row, 7)?,
+        },
+    }))
 }
 
 fn check(if_: &Precondition, before: Option<&Before>) -> Result<(), Refused> {
     let current =
-        before.map(|b| Current { etag: &b.etag, modified_ms: b.modified_ms, size: b.size });
+        before.map(|b| Current { etag: &b.etag, modified_ms: b.modified_ms, size: b.content.size });
     if_.check(current).map_err(Refused::Precondition)
-}
-
-/// The folder of a bucket's files, or that the bucket is gone.
-pub fn bucket_folder(
-    conn: &Connection,
-    bucket: i64,
-) -> Result<Result<String, Refused>, StoreError> {
-    let name = conn
-        .prepare_cached("SELECT name FROM buckets WHERE id = ?1")?
-        .query_row([bucket], |row| row.get(0))
-        .optional()?;
-    Ok(name.ok_or(Refused::NoSuchBucket))
 }
 
 /// Notes that nobody needs these bytes any more.
@@ -121,15 +142,84 @@ pub fn discard(
     Ok(())
 }
 
-/// Writes an object and discards what it replaces.
+/// The number of the next version of a key: microseconds, so that numbers grow with time; one more
+/// than the newest where a clock went back.
+fn next_version(
+    conn: &Connection,
+    home: &Home,
+    key: &ObjectKey,
+    before: Option<&Before>,
+    now_ms: i64,
+) -> Result<i64, StoreError> {
+    let newest = match (before, home.versioning) {
+        (Some(before), _) => before.version + 1,
+        (None, Versioning::Unversioned) => 0,
+        (None, _) => versions::newest(conn, home.id, key)?.map_or(0, |newest| newest.version + 1),
+    };
+    Ok(newest.max(now_ms * 1000))
+}
+
+/// Makes room for a new newest version of a key: what must be kept goes to `versions`, the null
+/// version that is replaced is discarded.
+fn supersede(
+    conn: &Connection,
+    home: &Home,
+    key: &ObjectKey,
+    before: Option<Before>,
+    now_ms: i64,
+    usage: &mut Usage,
+) -> Result<Result<(), Refused>, StoreError> {
+    let replaced = match before {
+        Some(before) if !before.null || home.versioning == Versioning::Enabled => {
+            versions::archive(conn, home.id, key)?;
+            usage.objects -= 1;
+            None
+        }
+        Some(before) => {
+            usage.objects -= 1;
+            Some(before.content)
+        }
+        None => None,
+    };
+    let replaced = match (replaced, home.versioning) {
+        (None, Versioning::Suspended) => versions::take_null(conn, home.id, key, now_ms)?,
+        (replaced, _) => Ok(replaced),
+    };
+    let replaced = match replaced {
+        Ok(replaced) => replaced,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    if let Some(content) = replaced {
+        if content.lock.protects(now_ms, false) {
+            return Ok(Err(Refused::Locked));
+        }
+        usage.bytes -= content.size as i64;
+        usage.versions -= 1;
+        discard(conn, &home.folder, content.data, content.size, now_ms)?;
+    }
+    Ok(Ok(()))
+}
+
+/// Writes an object. What it replaces is discarded or, in a bucket with versions, kept.
 pub fn put(
     conn: &Connection,
     bucket: i64,
     new: &NewRow,
     if_: &Precondition,
 ) -> Result<Result<Stored, Refused>, StoreError> {
-    let folder = match bucket_folder(conn, bucket)? {
-        Ok(folder) => folder,
+    put_adding(conn, bucket, new, if_, Usage::default())
+}
+
+/// The same, where other bytes of the bucket change with it.
+pub fn put_adding(
+    conn: &Connection,
+    bucket: i64,
+    new: &NewRow,
+    if_: &Precondition,
+    mut usage: Usage,
+) -> Result<Result<Stored, Refused>, StoreError> {
+    let home = match buckets::home(conn, bucket)? {
+        Ok(home) => home,
         Err(refused) => return Ok(Err(refused)),
     };
     let before = before(conn, bucket, &new.key)?;
@@ -137,17 +227,25 @@ pub fn put(
         return Ok(Err(refused));
     }
     let now_ms = time::now_ms();
-    // Microseconds, so that numbers grow with time; one more than before where a clock went back.
-    let version = before.as_ref().map_or(0, |b| b.version + 1).max(now_ms * 1000);
-    if let Some(before) = &before {
-        discard(conn, &folder, before.data, before.size, now_ms)?;
+    let version = next_version(conn, &home, &new.key, before.as_ref(), now_ms)?;
+    if let Err(refused) = supersede(conn, &home, &new.key, before, now_ms, &mut usage)? {
+        return Ok(Err(refused));
+    }
+    usage.bytes += new.size as i64;
+    usage.objects += 1;
+    usage.versions += 1;
+    if let Err(refused) = buckets::count(conn, &home, usage)? {
+        return Ok(Err(refused));
     }
     let owner = intern_owner(conn, &new.owner)?;
     let (blob, manifest) = codec::encode_data(new.data);
+    let (retention, retain_until_ms) = codec::encode_retention(new.extra.lock.retention);
     conn.prepare_cached(
         "INSERT OR REPLACE INTO objects (bucket, key, version, size, modified_ms, etag, crc64,
-             checksum, owner, blob, manifest, meta)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             checksum, owner, blob, manifest, meta, null_version, tags, retention,
+             retain_until_ms, legal_hold, seal, acl)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+             ?18, ?19)",
     )?
     .execute(params![
         bucket,
@@ -162,28 +260,74 @@ pub fn put(
         blob,
         manifest,
         codec::encode_meta(&new.meta),
+        home.versioning != Versioning::Enabled,
+        codec::encode_tags(&new.extra.tags),
+        retention,
+        retain_until_ms,
+        new.extra.lock.legal_hold,
+        new.extra.seal,
+        new.extra.acl,
     ])?;
-    Ok(Ok(Stored { modified_ms: now_ms, version }))
+    let version_id = home.version_id(version);
+    Ok(Ok(Stored { modified_ms: now_ms, version, version_id }))
 }
 
-/// Removes an object; whether there was one.
+/// Deletes a key or a version.
 pub fn delete(
     conn: &Connection,
     bucket: i64,
     key: &ObjectKey,
-    if_: &Precondition,
-) -> Result<Result<bool, Refused>, StoreError> {
-    let folder = match bucket_folder(conn, bucket)? {
-        Ok(folder) => folder,
+    delete: &Delete,
+) -> Result<Result<Deleted, Refused>, StoreError> {
+    let home = match buckets::home(conn, bucket)? {
+        Ok(home) => home,
         Err(refused) => return Ok(Err(refused)),
     };
-    let before = before(conn, bucket, key)?;
+    match delete.version {
+        Some(id) => versions::remove(conn, &home, key, id, delete),
+        None => delete_key(conn, &home, key, &delete.if_),
+    }
+}
+
+fn delete_key(
+    conn: &Connection,
+    home: &Home,
+    key: &ObjectKey,
+    if_: &Precondition,
+) -> Result<Result<Deleted, Refused>, StoreError> {
+    let before = before(conn, home.id, key)?;
     if let Err(refused) = check(if_, before.as_ref()) {
         return Ok(Err(refused));
     }
-    let Some(before) = before else { return Ok(Ok(false)) };
-    discard(conn, &folder, before.data, before.size, time::now_ms())?;
-    conn.prepare_cached("DELETE FROM objects WHERE bucket = ?1 AND key = ?2")?
-        .execute(params![bucket, key.as_bytes()])?;
-    Ok(Ok(true))
+    let existed = before.is_some();
+    let versioned = home.versioning != Versioning::Unversioned;
+    if !existed && !versioned {
+        return Ok(Ok(Deleted::default()));
+    }
+    let (now_ms, mut usage) = (time::now_ms(), Usage::default());
+    let version = next_version(conn, home, key, before.as_ref(), now_ms)?;
+    if let Err(refused) = supersede(conn, home, key, before, now_ms, &mut usage)? {
+        return Ok(Err(refused));
+    }
+    if existed {
+        conn.prepare_cached("DELETE FROM objects WHERE bucket = ?1 AND key = ?2")?
+            .execute(params![home.id, key.as_bytes()])?;
+    }
+    let version_id = home.version_id(version);
+    if let Some(id) = version_id {
+        usage.versions += 1;
+        versions::insert_marker(conn, home.id, key, version, id == VersionId::Null, now_ms)?;
+    }
+    buckets::recount(conn, home.id, usage)?;
+    Ok(Ok(Deleted { existed, version_id, marker: versioned }))
+}
+
+/// What the version of an object is called.
+pub fn current_id(
+    conn: &Connection,
+    bucket: i64,
+    key: &ObjectKey,
+) -> Result<Option<VersionId>, StoreError> {
+    Ok(before(conn, bucket, key)?
+        .map(|b| if b.null { VersionId::Null } else { VersionId::Number(b.version) }))
 }

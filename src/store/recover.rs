@@ -95,6 +95,7 @@ fn referenced(readers: &Readers, low: i64, high: i64) -> Result<HashSet<i64>, St
     readers.read(|conn| {
         let mut statement = conn.prepare(
             "SELECT blob FROM objects WHERE blob >= ?1 AND blob < ?2
+             UNION ALL SELECT blob FROM versions WHERE blob >= ?1 AND blob < ?2
              UNION ALL SELECT blob FROM parts WHERE blob >= ?1 AND blob < ?2
              UNION ALL SELECT blob FROM garbage WHERE blob >= ?1 AND blob < ?2",
         )?;

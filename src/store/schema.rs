@@ -79,6 +79,81 @@ const MIGRATIONS: &[&str] = &[
          manifest INTEGER,
          size INTEGER NOT NULL
      );",
+    // 1: versions, locks, tags, encryption, configurations, usage.
+    "ALTER TABLE buckets ADD COLUMN versioning INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE buckets ADD COLUMN lock INTEGER NOT NULL DEFAULT 0;
+     -- Bytes that the bucket may hold; NULL: no limit.
+     ALTER TABLE buckets ADD COLUMN quota INTEGER;
+
+     -- What clients configured: the document as it is given back.
+     CREATE TABLE configurations (
+         bucket INTEGER NOT NULL,
+         kind TEXT NOT NULL,
+         value TEXT NOT NULL,
+         PRIMARY KEY (bucket, kind)
+     ) WITHOUT ROWID;
+
+     -- null_version: its id is null. tags: JSON, pairs of key and value. retention: mode and end
+     -- of it. seal: how its bytes are encrypted. acl: JSON.
+     ALTER TABLE objects ADD COLUMN null_version INTEGER NOT NULL DEFAULT 1;
+     ALTER TABLE objects ADD COLUMN tags TEXT;
+     ALTER TABLE objects ADD COLUMN retention INTEGER;
+     ALTER TABLE objects ADD COLUMN retain_until_ms INTEGER;
+     ALTER TABLE objects ADD COLUMN legal_hold INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE objects ADD COLUMN seal BLOB;
+     ALTER TABLE objects ADD COLUMN acl TEXT;
+
+     ALTER TABLE uploads ADD COLUMN tags TEXT;
+     ALTER TABLE uploads ADD COLUMN retention INTEGER;
+     ALTER TABLE uploads ADD COLUMN retain_until_ms INTEGER;
+     ALTER TABLE uploads ADD COLUMN legal_hold INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE uploads ADD COLUMN seal BLOB;
+     ALTER TABLE uploads ADD COLUMN acl TEXT;
+
+     ALTER TABLE parts ADD COLUMN seal BLOB;
+
+     -- Versions that are not current, and delete markers. The newest version of a key is in
+     -- objects, unless it is a delete marker: then it is here and objects has no row of the key.
+     -- So listings of what there is never meet what was.
+     CREATE TABLE versions (
+         bucket INTEGER NOT NULL,
+         key BLOB NOT NULL,
+         version INTEGER NOT NULL,
+         size INTEGER NOT NULL,
+         modified_ms INTEGER NOT NULL,
+         etag TEXT NOT NULL,
+         crc64 INTEGER NOT NULL,
+         checksum BLOB,
+         owner INTEGER NOT NULL,
+         blob INTEGER,
+         manifest INTEGER,
+         meta TEXT NOT NULL,
+         null_version INTEGER NOT NULL,
+         tags TEXT,
+         retention INTEGER,
+         retain_until_ms INTEGER,
+         legal_hold INTEGER NOT NULL,
+         seal BLOB,
+         acl TEXT,
+         marker INTEGER NOT NULL,
+         PRIMARY KEY (bucket, key, version DESC)
+     ) WITHOUT ROWID;
+     CREATE INDEX versions_null ON versions (bucket, key) WHERE null_version = 1;
+
+     -- What a bucket holds: bytes of all versions, objects that are current, versions with delete
+     -- markers, bytes of the parts of unfinished uploads.
+     CREATE TABLE usage (
+         bucket INTEGER PRIMARY KEY,
+         bytes INTEGER NOT NULL DEFAULT 0,
+         objects INTEGER NOT NULL DEFAULT 0,
+         versions INTEGER NOT NULL DEFAULT 0,
+         uploading INTEGER NOT NULL DEFAULT 0
+     );
+     INSERT INTO usage (bucket, bytes, objects, versions, uploading)
+         SELECT id, coalesce(sum(size), 0), count(size), count(size),
+             (SELECT coalesce(sum(p.size), 0) FROM uploads u JOIN parts p USING (manifest)
+              WHERE u.bucket = buckets.id AND u.done_ms IS NULL)
+         FROM buckets LEFT JOIN objects ON objects.bucket = buckets.id GROUP BY id;",
 ];
 
 /// Brings the database to the newest version; refuses one that is newer than this program.

@@ -3,9 +3,10 @@
 //! A part is a row and a file of its own. Completing an upload gives the object the upload's
 //! manifest, so no byte and no row of a chosen part is touched.
 
-use super::objects::{self, NewRow, bucket_folder, discard, intern_owner};
+use super::objects::{self, NewRow, discard, intern_owner};
 use super::{
-    Completed, Data, ManifestId, NewUpload, Part, Refused, StoreError, Stored, Upload, codec,
+    Completed, Data, ManifestId, NewUpload, Part, Refused, StoreError, Stored, Upload, Usage,
+    buckets, codec,
 };
 use crate::types::{ETag, ObjectKey, Precondition, time};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -28,14 +29,15 @@ pub fn create(
     bucket: i64,
     upload: Upload,
 ) -> Result<Result<Upload, Refused>, StoreError> {
-    if let Err(refused) = bucket_folder(conn, bucket)? {
+    if let Err(refused) = buckets::home(conn, bucket)? {
         return Ok(Err(refused));
     }
+    let (retention, retain_until_ms) = codec::encode_retention(upload.extra.lock.retention);
     let owner = intern_owner(conn, &upload.owner)?;
     conn.prepare_cached(
         "INSERT INTO uploads (manifest, bucket, key, upload_id, started_ms, owner, meta,
-             algorithm, kind)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             algorithm, kind, tags, retention, retain_until_ms, legal_hold, seal, acl)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?
     .execute(params![
         upload.manifest.0,
@@ -47,6 +49,12 @@ pub fn create(
         codec::encode_meta(&upload.meta),
         upload.checksum.map(|(algorithm, _)| codec::algorithm_number(algorithm)),
         upload.checksum.map(|(_, kind)| codec::kind_number(kind)),
+        codec::encode_tags(&upload.extra.tags),
+        retention,
+        retain_until_ms,
+        upload.extra.lock.legal_hold,
+        upload.extra.seal,
+        upload.extra.acl,
     ])?;
     Ok(Ok(upload))
 }
@@ -62,6 +70,7 @@ pub fn fresh(new: NewUpload, manifest: ManifestId, random: u64) -> Upload {
         meta: new.meta,
         checksum: new.checksum,
         revision: 0,
+        extra: new.extra,
     }
 }
 
@@ -75,7 +84,8 @@ pub fn find(
     let Some(manifest) = manifest_of(upload_id) else { return Ok(None) };
     let mut statement = conn.prepare_cached(
         "SELECT key, manifest, upload_id, started_ms,
-                (SELECT canonical FROM owners WHERE id = owner), meta, algorithm, kind, revision
+                (SELECT canonical FROM owners WHERE id = owner), meta, algorithm, kind, revision,
+                tags, retention, retain_until_ms, legal_hold, seal, acl
          FROM uploads
          WHERE manifest = ?1 AND bucket = ?2 AND key = ?3 AND upload_id = ?4
              AND done_ms IS NULL",
@@ -118,7 +128,7 @@ pub fn parts(
     max: usize,
 ) -> Result<Vec<Part>, StoreError> {
     let mut statement = conn.prepare_cached(
-        "SELECT number, size, modified_ms, md5, crc64, checksum, blob
+        "SELECT number, size, modified_ms, md5, crc64, checksum, blob, seal
          FROM parts WHERE manifest = ?1 AND number > ?2 ORDER BY number LIMIT ?3",
     )?;
     let mut rows = statement.query(params![manifest.0, after, max as i64])?;
@@ -148,8 +158,8 @@ pub fn insert_part(
 ) -> Result<(), StoreError> {
     conn.prepare_cached(
         "INSERT OR REPLACE INTO parts (manifest, number, size, modified_ms, md5, crc64,
-             checksum, blob)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+             checksum, blob, seal)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute(params![
         manifest.0,
@@ -160,6 +170,7 @@ pub fn insert_part(
         part.crc64 as i64,
         codec::encode_checksum(part.checksum.as_ref()),
         part.blob.map(|blob| blob.0),
+        part.seal,
     ])?;
     Ok(())
 }
@@ -173,8 +184,8 @@ pub fn put_part(
     let Some((_, bucket)) = open_upload(conn, manifest)? else {
         return Ok(Err(Refused::NoSuchUpload));
     };
-    let folder = match bucket_folder(conn, bucket)? {
-        Ok(folder) => folder,
+    let home = match buckets::home(conn, bucket)? {
+        Ok(home) => home,
         Err(refused) => return Ok(Err(refused)),
     };
     let now_ms = time::now_ms();
@@ -182,8 +193,13 @@ pub fn put_part(
         .prepare_cached("SELECT blob, size FROM parts WHERE manifest = ?1 AND number = ?2")?
         .query_row(params![manifest.0, part.number], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
+    let growth = part.size as i64 - old.map_or(0, |(_, size)| size);
+    let change = Usage { uploading: growth, ..Usage::default() };
+    if let Err(refused) = buckets::count(conn, &home, change)? {
+        return Ok(Err(refused));
+    }
     if let Some((blob, size)) = old {
-        discard(conn, &folder, codec::decode_data(blob, None), size as u64, now_ms)?;
+        discard(conn, &home.folder, codec::decode_data(blob, None), size as u64, now_ms)?;
     }
     insert_part(conn, manifest, part, now_ms)?;
     conn.prepare_cached("UPDATE uploads SET revision = revision + 1 WHERE manifest = ?1")?
@@ -216,6 +232,12 @@ fn drop_other_parts(
     Ok(())
 }
 
+/// Bytes of the parts of a manifest.
+fn bytes(conn: &Connection, manifest: ManifestId) -> Result<i64, StoreError> {
+    let sql = "SELECT coalesce(sum(size), 0) FROM parts WHERE manifest = ?1";
+    Ok(conn.prepare_cached(sql)?.query_row([manifest.0], |row| row.get(0))?)
+}
+
 /// Turns an upload into an object.
 pub fn complete(
     conn: &Connection,
@@ -233,15 +255,16 @@ pub fn complete(
         }
         _ => return Ok(Err(Refused::NoSuchUpload)),
     }
-    let folder = match bucket_folder(conn, bucket)? {
-        Ok(folder) => folder,
+    let home = match buckets::home(conn, bucket)? {
+        Ok(home) => home,
         Err(refused) => return Ok(Err(refused)),
     };
-    let stored = match objects::put(conn, bucket, new, if_)? {
+    let usage = Usage { uploading: -bytes(conn, upload.manifest)?, ..Usage::default() };
+    let stored = match objects::put_adding(conn, bucket, new, if_, usage)? {
         Ok(stored) => stored,
         Err(refused) => return Ok(Err(refused)),
     };
-    drop_other_parts(conn, &folder, upload.manifest, numbers, stored.modified_ms)?;
+    drop_other_parts(conn, &home.folder, upload.manifest, numbers, stored.modified_ms)?;
     conn.prepare_cached(
         "UPDATE uploads SET done_ms = ?2, etag = ?3, checksum = ?4 WHERE manifest = ?1",
     )?
@@ -261,14 +284,16 @@ pub fn abort(
     key: &ObjectKey,
     upload_id: &str,
 ) -> Result<Result<(), Refused>, StoreError> {
-    let folder = match bucket_folder(conn, bucket)? {
-        Ok(folder) => folder,
+    let home = match buckets::home(conn, bucket)? {
+        Ok(home) => home,
         Err(refused) => return Ok(Err(refused)),
     };
     let Some(upload) = find(conn, bucket, key, upload_id)? else {
         return Ok(Err(Refused::NoSuchUpload));
     };
-    discard(conn, &folder, Data::Parts(upload.manifest), 0, time::now_ms())?;
+    let usage = Usage { uploading: -bytes(conn, upload.manifest)?, ..Usage::default() };
+    buckets::recount(conn, bucket, usage)?;
+    discard(conn, &home.folder, Data::Parts(upload.manifest), 0, time::now_ms())?;
     conn.prepare_cached("DELETE FROM uploads WHERE manifest = ?1")?.execute([upload.manifest.0])?;
     Ok(Ok(()))
 }

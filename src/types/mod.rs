@@ -7,7 +7,9 @@ mod etag;
 mod key;
 mod precondition;
 mod range;
+mod tags;
 pub mod time;
+mod version;
 
 pub use bucket_name::BucketName;
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumHasher, ChecksumType};
@@ -15,3 +17,5 @@ pub use etag::{ETag, ETagList};
 pub use key::{KeyError, ObjectKey};
 pub use precondition::{Current, Precondition, Violation};
 pub use range::{ByteRange, Span};
+pub use tags::{TagError, Tags};
+pub use version::{Lock, Retention, RetentionMode, VersionId, Versioning};

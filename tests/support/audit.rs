@@ -13,6 +13,7 @@ pub fn audit(dir: &Path) -> Vec<String> {
     let mut audit = Audit { problems: Vec::new(), files: files(dir), owners: BTreeMap::new() };
     audit.strangers(dir);
     audit.database(&conn);
+    audit.versions(&conn);
     audit.objects(&conn);
     audit.manifests(&conn);
     audit.garbage(&conn);
@@ -87,10 +88,46 @@ impl Audit {
             self.problem(format!("metadata.db: {found}"));
         }
         let homeless = "SELECT count(*) FROM (SELECT bucket FROM objects UNION ALL
-            SELECT bucket FROM uploads) WHERE bucket NOT IN (SELECT id FROM buckets)";
+            SELECT bucket FROM versions UNION ALL SELECT bucket FROM uploads) WHERE bucket NOT IN (SELECT id FROM buckets)";
         let count: i64 = conn.query_row(homeless, [], |r| r.get(0)).unwrap();
         if count > 0 {
             self.problem(format!("{count} objects or uploads are in no bucket"));
+        }
+    }
+
+    /// What is counted of every bucket is what is there, and the newest version of a key is its
+    /// object unless it is a delete marker.
+    fn versions(&mut self, conn: &Connection) {
+        let wrong = "SELECT b.name FROM buckets b LEFT JOIN usage u ON u.bucket = b.id WHERE
+            u.bucket IS NULL
+            OR u.objects != (SELECT count(*) FROM objects WHERE bucket = b.id)
+            OR u.versions != (SELECT count(*) FROM objects WHERE bucket = b.id)
+                + (SELECT count(*) FROM versions WHERE bucket = b.id)
+            OR u.bytes != (SELECT coalesce(sum(size), 0) FROM objects WHERE bucket = b.id)
+                + (SELECT coalesce(sum(size), 0) FROM versions WHERE bucket = b.id)
+            OR u.uploading != (SELECT coalesce(sum(p.size), 0) FROM uploads l
+                JOIN parts p USING (manifest) WHERE l.bucket = b.id AND l.done_ms IS NULL)";
+        self.none(conn, wrong, "its usage is counted wrong");
+        let newer = "SELECT hex(v.key) FROM versions v JOIN objects o USING (bucket, key)
+            WHERE v.version >= o.version";
+        self.none(conn, newer, "a version is newer than the object");
+        let hidden = "SELECT hex(key) FROM versions v WHERE marker = 0
+            AND NOT EXISTS (SELECT 1 FROM versions n WHERE n.bucket = v.bucket AND n.key = v.key
+                AND n.version > v.version)
+            AND NOT EXISTS (SELECT 1 FROM objects o WHERE o.bucket = v.bucket AND o.key = v.key)";
+        self.none(conn, hidden, "the newest version is no delete marker and not the object");
+        let nulls = "SELECT hex(key) FROM (SELECT bucket, key FROM objects WHERE null_version = 1
+            UNION ALL SELECT bucket, key FROM versions WHERE null_version = 1)
+            GROUP BY bucket, key HAVING count(*) > 1";
+        self.none(conn, nulls, "more than one null version");
+    }
+
+    /// A query that finds what must not be.
+    fn none(&mut self, conn: &Connection, sql: &str, problem: &str) {
+        let mut statement = conn.prepare(sql).unwrap();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            self.problem(format!("{}: {problem}", row.get::<_, String>(0).unwrap()));
         }
     }
 
@@ -121,7 +158,9 @@ impl Audit {
 
     /// Objects with one file or none.
     fn objects(&mut self, conn: &Connection) {
-        let sql = "SELECT b.name, o.key, o.size, o.crc64, o.blob, o.manifest FROM objects o
+        let sql = "SELECT b.name, o.key, o.size, o.crc64, o.blob, o.manifest FROM
+            (SELECT bucket, key, size, crc64, blob, manifest FROM objects UNION ALL
+             SELECT bucket, key, size, crc64, blob, manifest FROM versions) o
             JOIN buckets b ON b.id = o.bucket";
         let mut statement = conn.prepare(sql).unwrap();
         let mut rows = statement.query([]).unwrap();
@@ -179,6 +218,7 @@ impl Audit {
         }
         let orphans = "SELECT count(*) FROM parts WHERE manifest NOT IN
             (SELECT manifest FROM objects WHERE manifest IS NOT NULL
+             UNION ALL SELECT manifest FROM versions WHERE manifest IS NOT NULL
              UNION ALL SELECT manifest FROM uploads WHERE done_ms IS NULL
              UNION ALL SELECT manifest FROM garbage WHERE manifest IS NOT NULL)";
         let count: i64 = conn.query_row(orphans, [], |r| r.get(0)).unwrap();

@@ -11,8 +11,8 @@ pub use audit::{audit, rows};
 
 use crc_fast::{CrcAlgorithm, checksum};
 use jog::store::{
-    Bucket, Created, Data, Entry, ListQuery, NewData, NewObject, NewPart, NewUpload, Object,
-    Outcome, Part, Store, StoreConfig, StoreError, Stored, Upload, WrittenBlob,
+    Bucket, Created, Data, Entry, ListQuery, NewBucket, NewData, NewObject, NewPart, NewUpload,
+    Object, Outcome, Part, Store, StoreConfig, StoreError, Stored, Upload, WrittenBlob,
 };
 use jog::types::{BucketName, ETag, ObjectKey, Precondition, Span};
 use md5::{Digest, Md5};
@@ -125,8 +125,19 @@ pub fn key(text: &str) -> ObjectKey {
     ObjectKey::parse(text).expect("a key")
 }
 
+/// A bucket to be, without anything special.
+pub fn new_bucket(text: &str) -> NewBucket {
+    NewBucket {
+        name: name(text),
+        owner: OWNER.to_owned(),
+        region: String::new(),
+        lock: false,
+        configs: Default::default(),
+    }
+}
+
 pub fn bucket(store: &Store, text: &str) -> Bucket {
-    match store.create_bucket(&name(text), OWNER, "").unwrap() {
+    match store.create_bucket(new_bucket(text)).unwrap() {
         Created::New(bucket) | Created::Exists(bucket) => bucket,
     }
 }
@@ -153,6 +164,7 @@ pub fn new_object(at: &str, bytes: &[u8], data: NewData) -> NewObject {
         meta: Default::default(),
         owner: OWNER.to_owned(),
         data,
+        extra: Default::default(),
     }
 }
 
@@ -174,7 +186,13 @@ pub fn put_ok(store: &Store, to: &Bucket, at: &str, bytes: &[u8]) {
 
 pub fn start(store: &Store, to: &Bucket, at: &str) -> Outcome<Upload> {
     let owner = OWNER.to_owned();
-    let new = NewUpload { key: key(at), owner, meta: Default::default(), checksum: None };
+    let new = NewUpload {
+        key: key(at),
+        owner,
+        meta: Default::default(),
+        checksum: None,
+        extra: Default::default(),
+    };
     store.create_upload(to.id, new)
 }
 
@@ -188,6 +206,7 @@ pub fn describe_part(number: u32, bytes: &[u8]) -> Part {
         checksum: None,
         modified_ms: 0,
         blob: None,
+        seal: None,
     }
 }
 
@@ -267,6 +286,7 @@ pub fn copy(
         meta: object.meta,
         owner: object.owner,
         data,
+        extra: object.extra,
     };
     Ok(Some(store.put_object(to.id, new, Precondition::default())?.unwrap()))
 }

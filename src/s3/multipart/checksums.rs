@@ -122,6 +122,7 @@ mod tests {
             checksum: Some(Checksum::full(algorithm, sum(algorithm, bytes))),
             modified_ms: 0,
             blob: None,
+            seal: None,
         }
     }
 

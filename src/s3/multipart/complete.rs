@@ -72,6 +72,7 @@ fn attempt(
         meta: upload.meta.clone(),
         owner: upload.owner.clone(),
         data: NewData::Empty,
+        extra: upload.extra.clone(),
     };
     let numbers = parts.iter().map(|part| part.number).collect();
     let store = &call.app.store;
@@ -375,6 +376,7 @@ mod tests {
             checksum: Some(Checksum::full(Crc32, vec![number as u8; 4])),
             modified_ms: 0,
             blob: None,
+            seal: None,
         }
     }
 
