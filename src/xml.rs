@@ -92,6 +92,11 @@ impl Writer {
         });
     }
 
+    /// The document, as text.
+    pub fn into_text(self) -> String {
+        self.out
+    }
+
     /// The document.
     pub fn finish(self) -> Vec<u8> {
         self.out.into_bytes()

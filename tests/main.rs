@@ -15,6 +15,9 @@ mod s3 {
     mod errors;
     mod form;
     mod list;
+    mod lock;
     mod multipart;
     mod object;
+    mod tagging;
+    mod versioning;
 }

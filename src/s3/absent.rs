@@ -46,21 +46,12 @@ nothing! {
     encryption => ServerSideEncryptionConfigurationNotFoundError;
     /// GetBucketWebsite
     website => NoSuchWebsiteConfiguration;
-    /// GetBucketTagging
-    tagging => NoSuchTagSet;
     /// GetPublicAccessBlock
     public_access_block => NoSuchPublicAccessBlockConfiguration;
-    /// GetObjectLockConfiguration
-    object_lock => ObjectLockConfigurationNotFoundError;
     /// GetBucketOwnershipControls
     ownership => OwnershipControlsNotFoundError;
     /// GetBucketReplication
     replication => ReplicationConfigurationNotFoundError;
-}
-
-/// GetBucketVersioning: never enabled.
-pub fn versioning(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    empty(call, "VersioningConfiguration")
 }
 
 /// GetBucketLogging: off.
@@ -119,26 +110,7 @@ pub fn bucket_acl(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
 
 /// GetObjectAcl
 pub fn object_acl(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    object::check_version(call)?;
     Ok(owner_only(&object::find(call)?.1.owner))
-}
-
-/// GetObjectTagging: no tags.
-pub fn object_tagging(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    object::check_version(call)?;
-    object::find(call)?;
-    let mut xml = Writer::document();
-    xml.root("Tagging");
-    xml.open("TagSet");
-    xml.close("TagSet");
-    xml.close("Tagging");
-    Ok(document(200, xml))
-}
-
-/// GetObjectRetention, GetObjectLegalHold: none on this object.
-pub fn object_retention(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    object::find(call)?;
-    Err(Code::NoSuchObjectLockConfiguration.into())
 }
 
 /// CORS preflight: no bucket has a configuration.

@@ -1,6 +1,6 @@
 //! GetObjectAttributes.
 
-use super::{Call, S3Error, document, object};
+use super::{Call, S3Error, document, object, versioning};
 use crate::http::Response;
 use crate::limits::{MAX_LIST_KEYS, MAX_PARTS};
 use crate::store::{Data, Object, Part};
@@ -12,7 +12,6 @@ const ATTRIBUTES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass"
 
 /// GetObjectAttributes
 pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    object::check_version(call)?;
     let wanted: Vec<&str> = call
         .request
         .headers
@@ -30,7 +29,7 @@ pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     if let Some(unknown) = wanted.iter().find(|name| !ATTRIBUTES.contains(name)) {
         return Err(bad(unknown));
     }
-    let (_, object) = object::find(call)?;
+    let (bucket, object) = object::find(call)?;
     let mut xml = Writer::document();
     xml.root("GetObjectAttributesResponse");
     if wanted.contains(&"ETag") {
@@ -53,7 +52,8 @@ pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         xml.value("ObjectSize", object.size);
     }
     xml.close("GetObjectAttributesResponse");
-    Ok(document(200, xml).header("last-modified", time::http(object.modified_ms)))
+    let response = document(200, xml).header("last-modified", time::http(object.modified_ms));
+    Ok(versioning::name(response, versioning::shown(&bucket, object.version_id())))
 }
 
 fn value(xml: &mut Writer, checksum: &Checksum) {

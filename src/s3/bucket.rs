@@ -1,12 +1,13 @@
 //! Buckets: ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation.
 
-use super::{Call, Code, S3Error, document};
+use super::{Call, Code, S3Error, document, lock};
 use crate::http::{Headers, Response};
 use crate::limits::MAX_LIST_BUCKETS;
-use crate::store::{self, Created, NewBucket};
+use crate::store::{self, ConfigKind, Created, NewBucket};
 use crate::types::time;
 use crate::xml::{self, Writer};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use std::collections::BTreeMap;
 
 /// The region that buckets without a LocationConstraint are in.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -136,12 +137,17 @@ pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     }
     let owner = call.owner()?;
     let name = call.bucket_name()?;
+    let lock = with_lock(call.headers())?;
+    let mut configs = BTreeMap::new();
+    if lock {
+        configs.insert(ConfigKind::ObjectLock, lock::enabled());
+    }
     let new = NewBucket {
         name: name.clone(),
         owner: owner.id.clone(),
         region: constraint,
-        lock: false,
-        configs: Default::default(),
+        lock,
+        configs,
     };
     match call.app.store.create_bucket(new)? {
         Created::Exists(bucket) if bucket.owner != owner.id => {
@@ -158,9 +164,6 @@ fn refuse_unsupported(headers: &Headers) -> Result<(), S3Error> {
     let not_implemented = |what: String| Err(Code::NotImplemented.with(what));
     for (name, value) in headers.iter() {
         match name {
-            "x-amz-bucket-object-lock-enabled" if !value.eq_ignore_ascii_case("false") => {
-                return not_implemented("Object Lock is not implemented.".to_owned());
-            }
             "x-amz-acl" if !CANNED_ACLS.contains(&value) => {
                 return Err(S3Error::argument("x-amz-acl", value, "Invalid canned ACL"));
             }
@@ -187,6 +190,20 @@ fn refuse_unsupported(headers: &Headers) -> Result<(), S3Error> {
         }
     }
     Ok(())
+}
+
+/// x-amz-bucket-object-lock-enabled
+fn with_lock(headers: &Headers) -> Result<bool, S3Error> {
+    match headers.get("x-amz-bucket-object-lock-enabled") {
+        None => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Some(text) => Err(S3Error::argument(
+            "x-amz-bucket-object-lock-enabled",
+            text,
+            "It must be true or false.",
+        )),
+    }
 }
 
 /// The LocationConstraint of a CreateBucketConfiguration; empty if there is none.
@@ -295,12 +312,10 @@ mod tests {
         };
         assert_eq!(refused("x-amz-acl", "private"), None);
         assert_eq!(refused("x-amz-object-ownership", "BucketOwnerEnforced"), None);
-        assert_eq!(refused("x-amz-bucket-object-lock-enabled", "false"), None);
         for (name, value) in [
             ("x-amz-acl", "public-read"),
             ("x-amz-grant-read", "id=a"),
             ("x-amz-object-ownership", "ObjectWriter"),
-            ("x-amz-bucket-object-lock-enabled", "True"),
             ("x-amz-bucket-namespace", "account-regional"),
         ] {
             assert_eq!(refused(name, value), Some(Code::NotImplemented), "{name}");

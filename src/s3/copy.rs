@@ -3,13 +3,14 @@
 
 use super::conditions::{self, Conditions, Verdict};
 use super::receive::{Promised, Received, Sink, with_buffer};
-use super::{Call, Code, S3Error, document, metadata, multipart, object, uri};
+use super::{Call, Code, S3Error, document, metadata, multipart, object, uri, versioning};
 use crate::auth::Trailers;
 use crate::http::Response;
 use crate::limits::{IO_BUFFER_BYTES, MAX_PARTS, MAX_PUT_BYTES};
 use crate::store::{self, Bucket, Data, Extra, NewData, NewObject, NewPart, Object, ObjectReader};
 use crate::types::{
-    BucketName, ByteRange, Checksum, ChecksumAlgorithm, ChecksumHasher, ObjectKey, Span, time,
+    BucketName, ByteRange, Checksum, ChecksumAlgorithm, ChecksumHasher, ObjectKey, Span, VersionId,
+    time,
 };
 use crate::xml::Writer;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ const COPY_TRIES: u32 = 5;
 struct SourceName {
     bucket: BucketName,
     key: ObjectKey,
+    version: Option<VersionId>,
 }
 
 /// `/bucket/key` or `bucket/key`, percent-encoded, perhaps with `?versionId=`. `plus`: a `+` is a
@@ -32,16 +34,20 @@ fn parse_source(header: &str, plus: bool) -> Result<SourceName, S3Error> {
         Some((path, version)) => (path, Some(version)),
         None => (header, None),
     };
-    if version.is_some_and(|v| v != "null") {
-        return Err(bad("Invalid version id specified"));
-    }
+    let version = match version {
+        None => None,
+        Some(text) => match VersionId::parse(text) {
+            Some(id) => Some(id),
+            None => return Err(bad("Invalid version id specified")),
+        },
+    };
     let path = uri::decode(path, plus).ok_or_else(|| bad("Invalid copy source encoding."))?;
     let path = path.strip_prefix('/').unwrap_or(&path);
     let (bucket, key) =
         path.split_once('/').ok_or_else(|| bad("Invalid copy source object key"))?;
     let bucket = BucketName::parse(bucket).ok_or_else(|| bad("Invalid copy source bucket name"))?;
     let key = ObjectKey::parse(key).map_err(|_| bad("Invalid copy source object key"))?;
-    Ok(SourceName { bucket, key })
+    Ok(SourceName { bucket, key, version })
 }
 
 /// A source that the caller may read and whose conditions hold.
@@ -53,9 +59,15 @@ fn find_source(call: &Call<'_, '_>, name: &SourceName) -> Result<(Arc<Bucket>, O
     if call.header("x-amz-source-expected-bucket-owner").is_some_and(|o| o != bucket.owner) {
         return Err(Code::AccessDenied.into());
     }
-    let object = store
-        .object(bucket.id, &name.key)?
-        .ok_or_else(|| S3Error::from(Code::NoSuchKey).element("Key", name.key.as_str()))?;
+    let object = object::find_in(call, &bucket, &name.key, name.version).map_err(|error| {
+        match error.code {
+            Code::MethodNotAllowed => Code::InvalidRequest.with(
+                "The source of a copy request may not specifically refer to a delete marker by \
+                 version id.",
+            ),
+            _ => S3Error { headers: Vec::new(), ..error },
+        }
+    })?;
     match Conditions::of_source(call.headers()).check(&object) {
         Verdict::Proceed => Ok((bucket, object)),
         Verdict::NotModified => Err(S3Error::from(Code::PreconditionFailed)
@@ -79,7 +91,10 @@ fn source_of(call: &Call<'_, '_>) -> Result<SourceName, S3Error> {
 fn is_there(call: &Call<'_, '_>, name: &SourceName) -> Result<bool, S3Error> {
     let store = &call.app.store;
     match store.bucket(&name.bucket)? {
-        Some(bucket) => Ok(store.object(bucket.id, &name.key)?.is_some()),
+        Some(bucket) => Ok(match name.version {
+            None => store.object(bucket.id, &name.key)?.is_some(),
+            Some(id) => store.version(bucket.id, &name.key, id)?.is_some(),
+        }),
         None => Ok(false),
     }
 }
@@ -96,15 +111,36 @@ fn replaces_metadata(call: &Call<'_, '_>) -> Result<bool, S3Error> {
     }
 }
 
+/// Whether x-amz-tagging-directive leaves the source's tags as they are.
+fn copies_tags(call: &Call<'_, '_>) -> Result<bool, S3Error> {
+    match call.header("x-amz-tagging-directive") {
+        None => Ok(true),
+        Some(text) if text.eq_ignore_ascii_case("COPY") => Ok(true),
+        Some(text) if text.eq_ignore_ascii_case("REPLACE") => Ok(false),
+        Some(text) => {
+            Err(S3Error::argument("x-amz-tagging-directive", text, "Unknown tagging directive."))
+        }
+    }
+}
+
+/// Adds which version was copied.
+fn name_source(response: Response, from: &Bucket, source: &Object) -> Response {
+    match versioning::shown(from, source.version_id()) {
+        Some(id) => response.header("x-amz-copy-source-version-id", id.to_string()),
+        None => response,
+    }
+}
+
 /// CopyObject
 pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    object::refuse_version(call)?;
+    versioning::refuse(call)?;
     metadata::refuse_unsupported(call.headers())?;
     let name = source_of(call)?;
     let replace = replaces_metadata(call)?;
     let bucket = call.bucket()?;
     let key = call.key()?.clone();
-    let itself = name.bucket == bucket.name && name.key == key;
+    // A version of before may come back this way.
+    let itself = name.bucket == bucket.name && name.key == key && name.version.is_none();
     if itself && !replace && call.header("x-amz-website-redirect-location").is_none() {
         return Err(Code::InvalidRequest.with(
             "This copy request is illegal because it is trying to copy an object to itself \
@@ -118,6 +154,8 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
             Code::InvalidRequest.with("Checksum algorithm provided is unsupported.")
         })?),
     };
+    let extra = object::extra(call.headers(), &bucket)?;
+    let copies_tags = copies_tags(call)?;
     let precondition = conditions::of_write(call);
     for _ in 0..COPY_TRIES {
         let (from, source) = find_source(call, &name)?;
@@ -140,10 +178,16 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
             meta,
             owner: call.owner()?.id,
             data,
-            extra: Extra::default(),
+            extra: match copies_tags {
+                true => Extra { tags: source.extra.tags.clone(), ..extra.clone() },
+                false => extra.clone(),
+            },
         };
         let stored = call.app.store.put_object(bucket.id, new, precondition.clone())??;
-        return Ok(result("CopyObjectResult", &source.etag.quoted(), stored.modified_ms, checksum));
+        let etag = source.etag.quoted();
+        let response = result("CopyObjectResult", &etag, stored.modified_ms, checksum);
+        let response = versioning::name(response, stored.version_id);
+        return Ok(name_source(response, &from, &source));
     }
     Err(Code::SlowDown.into())
 }
@@ -291,7 +335,8 @@ pub fn upload_part_copy(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         let Some(received) = received else { continue };
         let checksum = received.checksum.clone();
         let (etag, modified_ms) = multipart::store_part(call, &upload, number, received)?;
-        return Ok(result("CopyPartResult", &etag.quoted(), modified_ms, checksum));
+        let response = result("CopyPartResult", &etag.quoted(), modified_ms, checksum);
+        return Ok(name_source(response, &from, &source));
     }
     Err(Code::SlowDown.into())
 }

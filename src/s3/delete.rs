@@ -1,14 +1,13 @@
 //! DeleteObject and DeleteObjects.
 
-use super::{Call, Code, S3Error, document, object};
+use super::{Call, Code, S3Error, document, lock, versioning};
 use crate::http::Response;
 use crate::limits::MAX_DELETE_KEYS;
 use crate::store::{Delete as Removal, Deleted, Refused};
-use crate::types::{ETagList, KeyError, ObjectKey, Precondition, Violation, time};
+use crate::types::{ETagList, KeyError, ObjectKey, Precondition, VersionId, Violation, time};
 use crate::xml::{self, Element, Writer};
 
-/// Refuses what a delete cannot honour. x-amz-bypass-governance-retention is not among it: there
-/// is no retention, so there is nothing to bypass.
+/// Refuses what a delete cannot honour.
 fn refuse_unsupported(call: &Call<'_, '_>) -> Result<(), S3Error> {
     for name in ["x-amz-mfa", "if-none-match"] {
         if call.header(name).is_some() {
@@ -34,8 +33,8 @@ fn gone(result: Result<Deleted, Refused>) -> Result<Deleted, Refused> {
 /// DeleteObject
 pub fn delete_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     refuse_unsupported(call)?;
-    object::check_version(call)?;
-    let condition = condition(
+    let version = versioning::asked(call)?;
+    let if_ = condition(
         call.header("if-match"),
         call.header("x-amz-if-match-last-modified-time"),
         call.header("x-amz-if-match-size"),
@@ -47,9 +46,11 @@ pub fn delete_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         };
         S3Error::argument(header, value, format!("Value for {header} header is invalid."))
     })?;
+    let removal = Removal { version, if_, bypass: lock::bypass(call)? };
     let bucket = call.bucket()?;
-    gone(call.app.store.delete_object(bucket.id, call.key()?, condition)?)?;
-    Ok(Response::new(204))
+    let deleted = gone(call.app.store.delete_object(bucket.id, call.key()?, removal)?)?;
+    let response = versioning::name(Response::new(204), deleted.version_id);
+    Ok(if deleted.marker { response.header("x-amz-delete-marker", "true") } else { response })
 }
 
 /// Which condition is malformed.
@@ -92,10 +93,10 @@ struct Delete {
 /// One object of a Delete document.
 struct Target {
     key: String,
-    /// The version was named: `null`, or one that does not exist.
+    /// The version, as it was named.
     version: Option<String>,
     /// What the store is asked to do, or why it is not asked.
-    job: Result<(ObjectKey, Precondition), S3Error>,
+    job: Result<(ObjectKey, Removal), S3Error>,
 }
 
 impl Delete {
@@ -140,13 +141,17 @@ impl Target {
         }
         let key = key.filter(|k| !k.is_empty()).ok_or_else(malformed)?;
         let version = version.filter(|v| !v.is_empty());
-        let condition = condition(etag.as_deref(), modified.as_deref(), size.as_deref())
+        let if_ = condition(etag.as_deref(), modified.as_deref(), size.as_deref())
             .map_err(|_| malformed())?;
-        let job = match (ObjectKey::parse(key.as_str()), version.as_deref()) {
+        let id = version.as_deref().map(VersionId::parse);
+        let job = match (ObjectKey::parse(key.as_str()), id) {
             (Err(KeyError::TooLong), _) => Err(Code::KeyTooLongError.into()),
             (Err(KeyError::Empty), _) => return Err(malformed()),
-            (Ok(key), None | Some("null")) => Ok((key, condition)),
-            (Ok(_), Some(_)) => Err(Code::NoSuchVersion.into()),
+            (Ok(key), None) => Ok((key, Removal { version: None, if_, bypass: false })),
+            (Ok(key), Some(Some(id))) => {
+                Ok((key, Removal { version: Some(id), if_, bypass: false }))
+            }
+            (Ok(_), Some(None)) => Err(Code::NoSuchVersion.into()),
         };
         Ok(Self { key, version, job })
     }
@@ -157,10 +162,11 @@ pub fn delete_objects(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     refuse_unsupported(call)?;
     let Delete { objects, quiet } = Delete::parse(&call.document()?)?;
     let bucket = call.bucket()?;
+    let bypass = lock::bypass(call)?;
     let mut jobs = Vec::with_capacity(objects.len());
     let mut targets = Vec::with_capacity(objects.len());
     for Target { key, version, job } in objects {
-        let refused = job.map(|job| jobs.push((job.0, Removal::from(job.1)))).err();
+        let refused = job.map(|(key, job)| jobs.push((key, Removal { bypass, ..job }))).err();
         targets.push((key, version, refused));
     }
     let mut outcomes = match jobs.is_empty() {
@@ -171,28 +177,40 @@ pub fn delete_objects(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let mut xml = Writer::with_capacity(256 + targets.len() * 96);
     xml.root("DeleteResult");
     for (key, version, refused) in targets {
-        let error = match refused {
-            Some(error) => Some(error),
+        let outcome = match refused {
+            Some(error) => Err(error),
             // One outcome a job, in their order.
-            None => outcomes.next().and_then(|o| gone(o).err()).map(S3Error::from),
+            None => gone(outcomes.next().unwrap_or(Ok(Deleted::default()))).map_err(S3Error::from),
         };
-        let name = if error.is_some() { "Error" } else { "Deleted" };
-        if error.is_none() && quiet {
-            continue;
+        if outcome.is_err() || !quiet {
+            write(&mut xml, &key, version.as_deref(), outcome);
         }
-        xml.open(name);
-        xml.text("Key", &key);
-        if let Some(version) = &version {
-            xml.text("VersionId", version);
-        }
-        if let Some(error) = &error {
-            xml.text("Code", error.code.name());
-            xml.text("Message", error.message.as_deref().unwrap_or(error.code.message()));
-        }
-        xml.close(name);
     }
     xml.close("DeleteResult");
     Ok(document(200, xml))
+}
+
+/// What became of one object.
+fn write(xml: &mut Writer, key: &str, version: Option<&str>, outcome: Result<Deleted, S3Error>) {
+    let element = if outcome.is_ok() { "Deleted" } else { "Error" };
+    xml.open(element);
+    xml.text("Key", key);
+    if let Some(version) = version {
+        xml.text("VersionId", version);
+    }
+    match outcome {
+        Ok(deleted) => {
+            if let (true, Some(id)) = (deleted.marker, deleted.version_id) {
+                xml.value("DeleteMarker", true);
+                xml.value("DeleteMarkerVersionId", id);
+            }
+        }
+        Err(error) => {
+            xml.text("Code", error.code.name());
+            xml.text("Message", error.message.as_deref().unwrap_or(error.code.message()));
+        }
+    }
+    xml.close(element);
 }
 
 #[cfg(test)]
@@ -251,7 +269,7 @@ mod tests {
              </LastModifiedTime></Object>",
         )
         .unwrap();
-        let condition = |n: usize| delete.objects[n].job.as_ref().unwrap().1.clone();
+        let condition = |n: usize| delete.objects[n].job.as_ref().unwrap().1.if_.clone();
         assert_eq!(
             condition(0),
             Precondition {

@@ -3,11 +3,11 @@
 use super::multipart_form::{FormFault, FormReader, Preamble, boundary};
 use super::object::with_checksum;
 use super::receive::{Promised, Received, Sink, drain};
-use super::{Call, Code, S3Error, document, metadata, uri};
+use super::{Call, Code, S3Error, document, metadata, object, tagging, uri, versioning};
 use crate::auth::Trailers;
 use crate::auth::post_form::{self, FormAuth, FormError};
 use crate::http::{Headers, Response};
-use crate::limits::MAX_PUT_BYTES;
+use crate::limits::{MAX_OBJECT_TAGS, MAX_PUT_BYTES};
 use crate::store::{Bucket, Extra, NewData, NewObject};
 use crate::types::{ETag, KeyError, ObjectKey, Precondition, time};
 use crate::xml::Writer;
@@ -60,6 +60,7 @@ pub fn post_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let (key, auth) = admit(call, &mut preamble)?;
     let bucket = call.bucket()?;
     let meta = metadata_of(&preamble)?;
+    let extra = extra_of(&preamble, &bucket)?;
     let promised = Promised::from_fields(&preamble.fields)?;
 
     let writer = call.app.store.create_blob(&bucket.name)?;
@@ -90,10 +91,12 @@ pub fn post_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         meta,
         owner: call.owner()?.id,
         data: blob.map_or(NewData::Empty, NewData::Blob),
-        extra: Extra::default(),
+        extra,
     };
-    call.app.store.put_object(bucket.id, new, Precondition::default())??;
-    Ok(with_checksum(answer(call, &preamble, &bucket, &key, &etag), checksum.as_ref()))
+    let stored = call.app.store.put_object(bucket.id, new, Precondition::default())??;
+    let response = answer(call, &preamble, &bucket, &key, &etag);
+    let response = versioning::name(response, stored.version_id);
+    Ok(with_checksum(response, checksum.as_ref()))
 }
 
 /// The key of the upload, and whether its sender may make it.
@@ -145,6 +148,16 @@ fn metadata_of(preamble: &Preamble) -> Result<crate::store::Meta, S3Error> {
         fields.push(("content-type".to_owned(), file_type.clone()));
     }
     metadata::collect(fields.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+}
+
+/// The tags and the lock that the fields give. The field for tags is a document.
+fn extra_of(preamble: &Preamble, bucket: &Bucket) -> Result<Extra, S3Error> {
+    let fields = preamble.fields.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let mut extra = object::extra(&Headers::new(fields.collect()), bucket)?;
+    if let Some(document) = preamble.fields.get("tagging") {
+        extra.tags = tagging::parse(document.as_bytes(), MAX_OBJECT_TAGS)?;
+    }
+    Ok(extra)
 }
 
 /// The answer that the form asks for: a redirect, a document, or nothing.

@@ -19,17 +19,14 @@ const SYSTEM: [&str; 6] = [
 ];
 /// Headers that ask for what JOG does not have; each is refused rather than ignored. One that ends
 /// in `-` stands for all that start with it.
-const UNSUPPORTED: [&str; 10] = [
+const UNSUPPORTED: [&str; 7] = [
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-",
     "x-amz-copy-source-server-side-encryption-",
-    "x-amz-object-lock-",
-    "x-amz-tagging",
     "x-amz-grant-",
     "x-amz-write-offset-bytes",
     "x-amz-mfa",
     "x-amz-rename-source",
-    "x-amz-bucket-object-lock-enabled",
 ];
 /// Canned ACLs that AWS has; JOG has those that give nothing to anybody but the owner.
 const CANNED_ACLS: [&str; 8] = [
@@ -190,7 +187,6 @@ mod tests {
             ("x-amz-server-side-encryption", "AES256"),
             ("x-amz-acl", "public-read"),
             ("x-amz-storage-class", "GLACIER"),
-            ("x-amz-tagging", "a=b"),
         ] {
             let error = refuse_unsupported(&headers(&[(name, value)])).unwrap_err();
             assert_eq!(error.code, Code::NotImplemented, "{name}");

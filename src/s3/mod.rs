@@ -4,18 +4,22 @@ mod absent;
 mod attributes;
 mod bucket;
 mod conditions;
+mod config;
 mod copy;
 mod delete;
 mod error;
 mod form;
 mod list;
+mod lock;
 mod metadata;
 mod multipart;
 mod multipart_form;
 mod object;
 mod receive;
 pub mod table;
+mod tagging;
 pub mod uri;
+mod versioning;
 
 pub use error::{Code, S3Error};
 

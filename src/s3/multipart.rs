@@ -9,10 +9,10 @@ pub use complete::complete;
 pub use listing::{list_parts, list_uploads};
 
 use super::receive::{Promised, Received, receive};
-use super::{Call, Code, S3Error, document, metadata};
+use super::{Call, Code, S3Error, document, metadata, object};
 use crate::http::Response;
 use crate::limits::MAX_PARTS;
-use crate::store::{Bucket, Extra, NewPart, NewUpload, Part, Upload};
+use crate::store::{Bucket, NewPart, NewUpload, Part, Upload};
 use crate::types::{ChecksumAlgorithm, ChecksumType, ETag};
 use crate::xml::Writer;
 
@@ -25,13 +25,9 @@ pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         call.header("x-amz-checksum-type"),
     )?;
     let bucket = call.bucket()?;
-    let new = NewUpload {
-        key: call.key()?.clone(),
-        owner: call.owner()?.id,
-        meta,
-        checksum,
-        extra: Extra::default(),
-    };
+    let extra = object::extra(call.headers(), &bucket)?;
+    let new =
+        NewUpload { key: call.key()?.clone(), owner: call.owner()?.id, meta, checksum, extra };
     let upload = call.app.store.create_upload(bucket.id, new)??;
     let mut xml = Writer::document();
     xml.root("InitiateMultipartUploadResult");

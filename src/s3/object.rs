@@ -2,12 +2,16 @@
 
 use super::conditions::{self, Conditions, Verdict};
 use super::receive::{receive, with_buffer};
-use super::{Call, Code, S3Error, metadata, multipart};
+use super::{Call, Code, S3Error, lock, metadata, multipart, tagging, versioning};
 use crate::auth::Identity;
-use crate::http::{Content, Payload, Response};
+use crate::http::{Content, Headers, Payload, Response};
 use crate::limits::{IO_BUFFER_BYTES, MAX_PARTS};
-use crate::store::{self, Data, Extra, NewData, NewObject, Object, ObjectReader};
-use crate::types::{ByteRange, Checksum, ChecksumAlgorithm, ETag, Span};
+use crate::store::{
+    self, Bucket, Change, Data, Extra, Found, NewData, NewObject, Object, ObjectReader,
+};
+use crate::types::{
+    ByteRange, Checksum, ChecksumAlgorithm, ETag, ObjectKey, Span, Tags, VersionId, time,
+};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,11 +24,12 @@ const READ_TRIES: u32 = 5;
 
 /// PutObject
 pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    refuse_version(call)?;
+    versioning::refuse(call)?;
     metadata::refuse_unsupported(call.headers())?;
     let meta = metadata::from_headers(call.headers())?;
     let precondition = conditions::of_write(call);
     let bucket = call.bucket()?;
+    let extra = extra(call.headers(), &bucket)?;
     let key = call.key()?.clone();
     if !precondition.is_empty() {
         // Spares the body of a write that cannot succeed; the decision is the store's, below.
@@ -45,11 +50,21 @@ pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         meta,
         owner,
         data: received.blob.map_or(NewData::Empty, NewData::Blob),
-        extra: Extra::default(),
+        extra,
     };
-    call.app.store.put_object(bucket.id, new, precondition)??;
+    let stored = call.app.store.put_object(bucket.id, new, precondition)??;
     let response = Response::new(200).header("etag", etag.quoted());
+    let response = versioning::name(response, stored.version_id);
     Ok(with_checksum(response, received.checksum.as_ref()))
+}
+
+/// The tags and the lock of an object to be, from headers.
+pub fn extra(headers: &Headers, bucket: &Bucket) -> Result<Extra, S3Error> {
+    let tags = match headers.get("x-amz-tagging") {
+        Some(text) => tagging::parse_header(text)?,
+        None => Tags::default(),
+    };
+    Ok(Extra { tags, lock: lock::of_new(headers, bucket)?, ..Extra::default() })
 }
 
 /// Adds x-amz-checksum-* and x-amz-checksum-type.
@@ -62,36 +77,51 @@ pub fn with_checksum(response: Response, checksum: Option<&Checksum>) -> Respons
     }
 }
 
-/// Refuses a version that does not exist: without versioning there is only `null`.
-pub fn check_version(call: &Call<'_, '_>) -> Result<(), S3Error> {
-    match call.param("versionId") {
-        None | Some("null") => Ok(()),
-        Some(version) => {
-            Err(S3Error::argument("versionId", version, "Invalid version id specified"))
-        }
-    }
-}
-
-/// Refuses a version in what makes a new one.
-pub fn refuse_version(call: &Call<'_, '_>) -> Result<(), S3Error> {
-    match call.param("versionId") {
-        None => Ok(()),
-        Some(_) => Err(S3Error::argument(
-            "ResourceType",
-            "versionId",
-            "This operation does not accept a version-id.",
-        )),
-    }
-}
-
-/// The bucket and the object of a call, or NoSuchBucket or NoSuchKey.
-pub fn find(call: &Call<'_, '_>) -> Result<(Arc<store::Bucket>, Object), S3Error> {
+/// The bucket and the object of a call, or the version that it names; else NoSuchBucket, NoSuchKey,
+/// NoSuchVersion or, for a delete marker, what AWS says of it.
+pub fn find(call: &Call<'_, '_>) -> Result<(Arc<Bucket>, Object), S3Error> {
+    let version = versioning::asked(call)?;
     let bucket = call.bucket()?;
-    let key = call.key()?;
-    match call.app.store.object(bucket.id, key)? {
-        Some(object) => Ok((bucket, object)),
-        None => Err(S3Error::from(Code::NoSuchKey).element("Key", key.as_str())),
-    }
+    let object = find_in(call, &bucket, call.key()?, version)?;
+    Ok((bucket, object))
+}
+
+/// The same for a bucket and a key that are not those of the request.
+pub fn find_in(
+    call: &Call<'_, '_>,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    version: Option<VersionId>,
+) -> Result<Object, S3Error> {
+    let store = &call.app.store;
+    let found = match version {
+        None => store.latest(bucket, key)?,
+        Some(id) => store.version(bucket.id, key, id)?,
+    };
+    let error = match (found, version) {
+        (Some(Found::Object(object)), _) => return Ok(*object),
+        (Some(Found::Marker(marker)), asked) => {
+            let code = if asked.is_some() { Code::MethodNotAllowed } else { Code::NoSuchKey };
+            let mut error = S3Error::from(code);
+            error.headers.push(("x-amz-delete-marker", "true".to_owned()));
+            error.headers.push(("x-amz-version-id", marker.version_id.to_string()));
+            if asked.is_some() {
+                error.headers.push(("last-modified", time::http(marker.modified_ms)));
+            }
+            error
+        }
+        (None, None) => Code::NoSuchKey.into(),
+        (None, Some(id)) => S3Error::from(Code::NoSuchVersion).element("VersionId", id.to_string()),
+    };
+    Err(error.element("Key", key.as_str()))
+}
+
+/// Changes the version that a call names; its id in the answer.
+pub fn change(call: &Call<'_, '_>, change: Change) -> Result<Option<VersionId>, S3Error> {
+    let version = versioning::asked(call)?;
+    let bucket = call.bucket()?;
+    let id = call.app.store.change_version(bucket.id, call.key()?, version, change)??;
+    Ok(versioning::shown(&bucket, id))
 }
 
 /// HeadObject
@@ -113,18 +143,17 @@ struct Selection {
 }
 
 fn read(call: &mut Call<'_, '_>, with_body: bool) -> Result<Response, S3Error> {
-    check_version(call)?;
     for _ in 0..READ_TRIES {
         let (bucket, object) = find(call)?;
         match Conditions::of_read(call.headers()).check(&object) {
             Verdict::Proceed => {}
-            Verdict::NotModified => return Ok(metadata::describe(Response::new(304), &object)),
+            Verdict::NotModified => return Ok(describe(Response::new(304), &bucket, &object)),
             Verdict::Failed(condition) => {
                 return Err(S3Error::from(Code::PreconditionFailed).element("Condition", condition));
             }
         }
         let selection = select(call, &object)?;
-        let mut response = respond(call, &object, &selection)?;
+        let mut response = respond(call, &bucket, &object, &selection)?;
         if !with_body {
             let len = selection.span.map_or(object.size, |s| s.len);
             return Ok(response.payload(Payload::Length(len)));
@@ -208,14 +237,26 @@ const OVERRIDES: [(&str, &str); 6] = [
     ("response-content-encoding", "content-encoding"),
 ];
 
+/// What GET, HEAD and 304 say of a version.
+fn describe(response: Response, bucket: &Bucket, object: &Object) -> Response {
+    let mut response = metadata::describe(response, object);
+    response = versioning::name(response, versioning::shown(bucket, object.version_id()));
+    let tags = object.extra.tags.len();
+    if tags > 0 {
+        response = response.header("x-amz-tagging-count", tags.to_string());
+    }
+    lock::describe(response, &object.extra.lock)
+}
+
 /// The head of the answer.
 fn respond(
     call: &Call<'_, '_>,
+    bucket: &Bucket,
     object: &Object,
     selection: &Selection,
 ) -> Result<Response, S3Error> {
     let status = if selection.span.is_some() { 206 } else { 200 };
-    let mut response = metadata::describe(Response::new(status), object);
+    let mut response = describe(Response::new(status), bucket, object);
     for (parameter, header) in OVERRIDES {
         let Some(value) = call.param(parameter) else { continue };
         if call.identity == Identity::Anonymous {

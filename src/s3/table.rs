@@ -114,7 +114,10 @@ pub fn route(request: &Request, target: Target, query: &Query) -> Option<&'stati
     (!changes || query.iter().all(|(name, _)| understood(name))).then_some(row)
 }
 
-use super::{absent, attributes, bucket, copy, delete, form, list, multipart, object};
+use super::{
+    absent, attributes, bucket, copy, delete, form, list, lock, multipart, object, tagging,
+    versioning,
+};
 use Body::{Document, None as NoBody, Stream};
 use Method::{Delete, Get, Head, Options, Post, Put};
 use Target::{Bucket, Object, Service};
@@ -168,12 +171,12 @@ pub static OPERATIONS: &[Operation] = rows! {
     PutBucketPolicy: Put Bucket [Q("policy")], "s3:PutBucketPolicy", NoBody, absent::not_implemented;
     DeleteBucketPolicy: Delete Bucket [Q("policy")], "s3:DeleteBucketPolicy", NoBody, absent::not_implemented;
     GetBucketPolicyStatus: Get Bucket [Q("policyStatus")], "s3:GetBucketPolicyStatus", NoBody, absent::policy;
-    GetBucketTagging: Get Bucket [Q("tagging")], "s3:GetBucketTagging", NoBody, absent::tagging;
-    PutBucketTagging: Put Bucket [Q("tagging")], "s3:PutBucketTagging", NoBody, absent::not_implemented;
-    DeleteBucketTagging: Delete Bucket [Q("tagging")], "s3:PutBucketTagging", NoBody, absent::not_implemented;
-    GetBucketVersioning: Get Bucket [Q("versioning")], "s3:GetBucketVersioning", NoBody, absent::versioning;
-    PutBucketVersioning: Put Bucket [Q("versioning")], "s3:PutBucketVersioning", NoBody, absent::not_implemented;
-    ListObjectVersions: Get Bucket [Q("versions")], "s3:ListBucketVersions", NoBody, absent::not_implemented;
+    GetBucketTagging: Get Bucket [Q("tagging")], "s3:GetBucketTagging", NoBody, tagging::get_bucket;
+    PutBucketTagging: Put Bucket [Q("tagging")], "s3:PutBucketTagging", Document, tagging::put_bucket;
+    DeleteBucketTagging: Delete Bucket [Q("tagging")], "s3:PutBucketTagging", NoBody, tagging::delete_bucket;
+    GetBucketVersioning: Get Bucket [Q("versioning")], "s3:GetBucketVersioning", NoBody, versioning::get;
+    PutBucketVersioning: Put Bucket [Q("versioning")], "s3:PutBucketVersioning", Document, versioning::put;
+    ListObjectVersions: Get Bucket [Q("versions")], "s3:ListBucketVersions", NoBody, versioning::list;
     GetBucketCors: Get Bucket [Q("cors")], "s3:GetBucketCORS", NoBody, absent::cors;
     PutBucketCors: Put Bucket [Q("cors")], "s3:PutBucketCORS", NoBody, absent::not_implemented;
     DeleteBucketCors: Delete Bucket [Q("cors")], "s3:PutBucketCORS", NoBody, absent::not_implemented;
@@ -186,8 +189,8 @@ pub static OPERATIONS: &[Operation] = rows! {
     GetBucketEncryption: Get Bucket [Q("encryption")], "s3:GetEncryptionConfiguration", NoBody, absent::encryption;
     PutBucketEncryption: Put Bucket [Q("encryption")], "s3:PutEncryptionConfiguration", NoBody, absent::not_implemented;
     DeleteBucketEncryption: Delete Bucket [Q("encryption")], "s3:PutEncryptionConfiguration", NoBody, absent::not_implemented;
-    GetObjectLockConfiguration: Get Bucket [Q("object-lock")], "s3:GetBucketObjectLockConfiguration", NoBody, absent::object_lock;
-    PutObjectLockConfiguration: Put Bucket [Q("object-lock")], "s3:PutBucketObjectLockConfiguration", NoBody, absent::not_implemented;
+    GetObjectLockConfiguration: Get Bucket [Q("object-lock")], "s3:GetBucketObjectLockConfiguration", NoBody, lock::get_configuration;
+    PutObjectLockConfiguration: Put Bucket [Q("object-lock")], "s3:PutBucketObjectLockConfiguration", Document, lock::put_configuration;
     GetBucketLogging: Get Bucket [Q("logging")], "s3:GetBucketLogging", NoBody, absent::logging;
     PutBucketLogging: Put Bucket [Q("logging")], "s3:PutBucketLogging", NoBody, absent::not_implemented;
     GetBucketNotificationConfiguration: Get Bucket [Q("notification")], "s3:GetBucketNotification", NoBody, absent::notification;
@@ -231,13 +234,13 @@ pub static OPERATIONS: &[Operation] = rows! {
 
     GetObjectAcl: Get Object [Q("acl")], "s3:GetObjectAcl", NoBody, absent::object_acl;
     PutObjectAcl: Put Object [Q("acl")], "s3:PutObjectAcl", NoBody, absent::not_implemented;
-    GetObjectTagging: Get Object [Q("tagging")], "s3:GetObjectTagging", NoBody, absent::object_tagging;
-    PutObjectTagging: Put Object [Q("tagging")], "s3:PutObjectTagging", NoBody, absent::not_implemented;
-    DeleteObjectTagging: Delete Object [Q("tagging")], "s3:DeleteObjectTagging", NoBody, absent::not_implemented;
-    GetObjectRetention: Get Object [Q("retention")], "s3:GetObjectRetention", NoBody, absent::object_retention;
-    PutObjectRetention: Put Object [Q("retention")], "s3:PutObjectRetention", NoBody, absent::not_implemented;
-    GetObjectLegalHold: Get Object [Q("legal-hold")], "s3:GetObjectLegalHold", NoBody, absent::object_retention;
-    PutObjectLegalHold: Put Object [Q("legal-hold")], "s3:PutObjectLegalHold", NoBody, absent::not_implemented;
+    GetObjectTagging: Get Object [Q("tagging")], "s3:GetObjectTagging", NoBody, tagging::get_object;
+    PutObjectTagging: Put Object [Q("tagging")], "s3:PutObjectTagging", Document, tagging::put_object;
+    DeleteObjectTagging: Delete Object [Q("tagging")], "s3:DeleteObjectTagging", NoBody, tagging::delete_object;
+    GetObjectRetention: Get Object [Q("retention")], "s3:GetObjectRetention", NoBody, lock::get_retention;
+    PutObjectRetention: Put Object [Q("retention")], "s3:PutObjectRetention", Document, lock::put_retention;
+    GetObjectLegalHold: Get Object [Q("legal-hold")], "s3:GetObjectLegalHold", NoBody, lock::get_legal_hold;
+    PutObjectLegalHold: Put Object [Q("legal-hold")], "s3:PutObjectLegalHold", Document, lock::put_legal_hold;
     GetObjectTorrent: Get Object [Q("torrent")], "s3:GetObjectTorrent", NoBody, absent::not_implemented;
     SelectObjectContent: Post Object [Q("select")], "s3:GetObject", NoBody, absent::not_implemented;
     RestoreObject: Post Object [Q("restore")], "s3:RestoreObject", NoBody, absent::not_implemented;

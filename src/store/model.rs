@@ -296,7 +296,7 @@ pub struct Stored {
     pub modified_ms: i64,
     /// Its version.
     pub version: i64,
-    /// What its version is called; `None` if the bucket never had versions.
+    /// What its version is called; `None` if versioning is not enabled.
     pub version_id: Option<VersionId>,
 }
 
@@ -393,6 +393,8 @@ pub struct Completed {
     pub etag: ETag,
     /// The object's checksum.
     pub checksum: Option<Checksum>,
+    /// What its version is called; `None` if the bucket never had versions.
+    pub version_id: Option<VersionId>,
 }
 
 /// A multipart upload to be started.

@@ -268,7 +268,8 @@ pub fn put_adding(
         new.extra.seal,
         new.extra.acl,
     ])?;
-    let version_id = home.version_id(version);
+    // A null version is not named in the answer to its write.
+    let version_id = home.version_id(version).filter(|id| *id != VersionId::Null);
     Ok(Ok(Stored { modified_ms: now_ms, version, version_id }))
 }
 
@@ -296,11 +297,24 @@ fn delete_key(
     if_: &Precondition,
 ) -> Result<Result<Deleted, Refused>, StoreError> {
     let before = before(conn, home.id, key)?;
-    if let Err(refused) = check(if_, before.as_ref()) {
+    let versioned = home.versioning != Versioning::Unversioned;
+    let marker = match versioned && before.is_none() && !if_.is_empty() {
+        true => versions::current_marker(conn, home.id, key)?,
+        false => None,
+    };
+    let checked = match marker {
+        // A delete marker is there, although it has neither tag nor bytes.
+        Some(marker) => {
+            let etag = ETag::from_text("");
+            let current = Current { etag: &etag, modified_ms: marker.modified_ms, size: 0 };
+            if_.check(Some(current)).map_err(Refused::Precondition)
+        }
+        None => check(if_, before.as_ref()),
+    };
+    if let Err(refused) = checked {
         return Ok(Err(refused));
     }
     let existed = before.is_some();
-    let versioned = home.versioning != Versioning::Unversioned;
     if !existed && !versioned {
         return Ok(Ok(Deleted::default()));
     }

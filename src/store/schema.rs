@@ -109,6 +109,8 @@ const MIGRATIONS: &[&str] = &[
      ALTER TABLE uploads ADD COLUMN legal_hold INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE uploads ADD COLUMN seal BLOB;
      ALTER TABLE uploads ADD COLUMN acl TEXT;
+     -- What the version is called that a finished upload has made.
+     ALTER TABLE uploads ADD COLUMN version_id TEXT;
 
      ALTER TABLE parts ADD COLUMN seal BLOB;
 

@@ -8,7 +8,7 @@ use super::{
     Completed, Data, ManifestId, NewUpload, Part, Refused, StoreError, Stored, Upload, Usage,
     buckets, codec,
 };
-use crate::types::{ETag, ObjectKey, Precondition, time};
+use crate::types::{ETag, ObjectKey, Precondition, VersionId, time};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Hex digits of the manifest at the head of an upload id; the rest is random.
@@ -105,19 +105,20 @@ pub fn completed(
     upload_id: &str,
 ) -> Result<Option<Completed>, StoreError> {
     let Some(manifest) = manifest_of(upload_id) else { return Ok(None) };
-    let found: Option<(String, Option<Vec<u8>>)> = conn
+    let found: Option<(String, Option<Vec<u8>>, Option<String>)> = conn
         .prepare_cached(
-            "SELECT etag, checksum FROM uploads
+            "SELECT etag, checksum, version_id FROM uploads
              WHERE manifest = ?1 AND bucket = ?2 AND key = ?3 AND upload_id = ?4
                  AND done_ms IS NOT NULL",
         )?
         .query_row(params![manifest, bucket, key.as_bytes(), upload_id], |row| {
-            Ok((row.get(0)?, row.get(1)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()?;
-    let Some((etag, checksum)) = found else { return Ok(None) };
+    let Some((etag, checksum, version_id)) = found else { return Ok(None) };
     let checksum = codec::decode_checksum(checksum.as_deref())?;
-    Ok(Some(Completed { etag: ETag::from_text(&etag), checksum }))
+    let version_id = version_id.as_deref().and_then(VersionId::parse);
+    Ok(Some(Completed { etag: ETag::from_text(&etag), checksum, version_id }))
 }
 
 /// Parts with numbers above `after`, in order.
@@ -266,13 +267,15 @@ pub fn complete(
     };
     drop_other_parts(conn, &home.folder, upload.manifest, numbers, stored.modified_ms)?;
     conn.prepare_cached(
-        "UPDATE uploads SET done_ms = ?2, etag = ?3, checksum = ?4 WHERE manifest = ?1",
+        "UPDATE uploads SET done_ms = ?2, etag = ?3, checksum = ?4, version_id = ?5
+         WHERE manifest = ?1",
     )?
     .execute(params![
         upload.manifest.0,
         stored.modified_ms,
         new.etag.as_str(),
         codec::encode_checksum(new.checksum.as_ref()),
+        stored.version_id.map(|id| id.to_string()),
     ])?;
     Ok(Ok(stored))
 }

@@ -2,7 +2,7 @@
 
 use crate::limits::{MAX_TAG_KEY_CHARS, MAX_TAG_VALUE_CHARS};
 
-/// Pairs of key and value in the order in which they were given; no key twice.
+/// Pairs of key and value in the order of their keys; no key twice.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Tags(Vec<(String, String)>);
 
@@ -26,7 +26,8 @@ fn allowed(text: &str) -> bool {
 
 impl Tags {
     /// Checks pairs; at most `max` of them.
-    pub fn new(pairs: Vec<(String, String)>, max: usize) -> Result<Self, TagError> {
+    pub fn new(mut pairs: Vec<(String, String)>, max: usize) -> Result<Self, TagError> {
+        pairs.sort();
         if pairs.len() > max {
             return Err(TagError::TooMany);
         }

@@ -241,9 +241,14 @@ impl Server {
         Connection::open(self.address)
     }
 
+    /// A name for a bucket that no other test uses, and that begins like this.
+    pub fn free_name(&self, name: &str) -> String {
+        format!("{name}-{}", next())
+    }
+
     /// A new bucket whose name begins like this.
     pub fn bucket(&self, name: &str) -> String {
-        let bucket = format!("{name}-{}", next());
+        let bucket = self.free_name(name);
         self.put(&format!("/{bucket}")).send().expect(200);
         bucket
     }

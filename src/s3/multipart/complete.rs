@@ -5,8 +5,8 @@ use super::{checksums, no_such_upload};
 use crate::auth::Trailers;
 use crate::http::{Headers, Response};
 use crate::limits::{MAX_OBJECT_BYTES, MAX_PARTS, MIN_PART_BYTES};
-use crate::s3::{Call, Code, S3Error, conditions, document, metadata, receive};
-use crate::store::{Bucket, NewData, NewObject, Part, Refused, Upload};
+use crate::s3::{Call, Code, S3Error, conditions, document, metadata, receive, versioning};
+use crate::store::{Bucket, Completed, NewData, NewObject, Part, Refused, Upload};
 use crate::types::{Checksum, ChecksumAlgorithm, ChecksumType, ETag, Precondition};
 use crate::xml::{self, Element, Writer};
 use md5::{Digest, Md5};
@@ -26,10 +26,8 @@ pub fn complete(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         let Some(upload) = call.app.store.upload(bucket.id, call.key()?, upload_id)? else {
             return repeated(call, &bucket, upload_id, &listed);
         };
-        if let Some((etag, checksum)) =
-            attempt(call, &bucket, &upload, &listed, &claims, &precondition)?
-        {
-            return answer(call, &etag, checksum.as_ref());
+        if let Some(done) = attempt(call, &bucket, &upload, &listed, &claims, &precondition)? {
+            return answer(call, &done);
         }
     }
     Err(Code::SlowDown.into())
@@ -53,7 +51,7 @@ fn attempt(
     listed: &[Listed],
     claims: &Claims,
     precondition: &Precondition,
-) -> Result<Option<(ETag, Option<Checksum>)>, S3Error> {
+) -> Result<Option<Completed>, S3Error> {
     let stored = call.app.store.parts(upload.manifest, 0, MAX_PARTS as usize)?;
     let parts = choose(stored, listed, &upload.upload_id)?;
     check_part_checksums(&parts, listed)?;
@@ -77,7 +75,7 @@ fn attempt(
     let numbers = parts.iter().map(|part| part.number).collect();
     let store = &call.app.store;
     match store.complete_upload(bucket.id, upload, numbers, new, precondition.clone())? {
-        Ok(_) => Ok(Some((etag, checksum))),
+        Ok(stored) => Ok(Some(Completed { etag, checksum, version_id: stored.version_id })),
         Err(Refused::PartsChanged | Refused::NoSuchUpload) => Ok(None),
         Err(refused) => Err(refused.into()),
     }
@@ -94,30 +92,24 @@ fn repeated(
     let md5s: Option<Vec<[u8; 16]>> = listed.iter().map(|part| part.etag.md5()).collect();
     let etag = md5s.map(|md5s| object_etag(md5s.into_iter(), listed.len()));
     match call.app.store.completed(bucket.id, call.key()?, upload_id)? {
-        Some(done) if Some(&done.etag) == etag.as_ref() => {
-            answer(call, &done.etag, done.checksum.as_ref())
-        }
+        Some(done) if Some(&done.etag) == etag.as_ref() => answer(call, &done),
         _ => Err(no_such_upload(upload_id)),
     }
 }
 
-fn answer(
-    call: &Call<'_, '_>,
-    etag: &ETag,
-    checksum: Option<&Checksum>,
-) -> Result<Response, S3Error> {
+fn answer(call: &Call<'_, '_>, done: &Completed) -> Result<Response, S3Error> {
     let mut xml = Writer::with_capacity(1024);
     xml.root("CompleteMultipartUploadResult");
     xml.text("Location", &location(call));
     xml.text("Bucket", call.bucket_name()?.as_str());
     xml.text("Key", call.key()?.as_str());
-    xml.etag("ETag", etag.as_str());
-    if let Some(checksum) = checksum {
+    xml.etag("ETag", done.etag.as_str());
+    if let Some(checksum) = &done.checksum {
         xml.text(checksum.algorithm.element(), &checksum.text());
         xml.text("ChecksumType", checksum.kind.name());
     }
     xml.close("CompleteMultipartUploadResult");
-    Ok(document(200, xml))
+    Ok(versioning::name(document(200, xml), done.version_id))
 }
 
 /// The URL of the object, as the client reached it. The path is as it came: percent-encoded, and
