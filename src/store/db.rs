@@ -3,6 +3,7 @@
 use super::StoreError;
 use super::folder::Folder;
 use crate::limits::{MAX_GROUP_COMMIT, READ_CONNECTIONS, SQLITE_BUSY_MS, SQLITE_CACHE_KIB};
+use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::VecDeque;
@@ -43,6 +44,9 @@ fn tune(conn: &Connection) -> Result<(), StoreError> {
     // No mapping: SQLite gives it up and makes it anew each time somebody else has committed.
     conn.pragma_update(None, "mmap_size", 0)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
+    // The stable plan: without it SQLite compiles a statement anew when the small numbers in its
+    // parameters change, such as that of the first bucket, which is once each time it is used.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
@@ -97,9 +101,8 @@ impl Readers {
         run: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.read(|conn| {
-            // Ends when it is dropped, by a rollback, which of a transaction that only reads is
-            // as good as a commit.
-            let _transaction = conn.unchecked_transaction()?;
+            conn.prepare_cached("BEGIN")?.execute([])?;
+            let _transaction = Reading(conn);
             run(conn)
         })
     }
@@ -113,6 +116,19 @@ impl Readers {
         }
         pool.in_use += 1;
         pool.idle.pop()
+    }
+}
+
+/// A transaction that only reads. It ends when this is dropped, also by a panic.
+struct Reading<'c>(&'c Connection);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let ended = self.0.prepare_cached("COMMIT").and_then(|mut end| end.execute([]));
+        if ended.is_err() && !self.0.is_autocommit() {
+            // Nothing is left to do if even this fails: the next BEGIN says so.
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
     }
 }
 
