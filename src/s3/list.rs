@@ -286,7 +286,7 @@ mod tests {
             size: 7,
             modified_ms: 1_795_514_734_123,
             etag: ETag::from_text("abc-2"),
-            owner: "someone".to_owned(),
+            owner: "someone".into(),
             checksum: Some((ChecksumAlgorithm::Crc32, ChecksumType::FullObject)),
         }
     }

@@ -6,6 +6,7 @@ use crate::types::{
     Tags,
 };
 use rusqlite::Row;
+use std::sync::Arc;
 
 /// A column whose content this program would not have written.
 fn corrupt(what: &str) -> StoreError {
@@ -115,11 +116,15 @@ pub fn extra(row: &Row<'_>, at: usize) -> Result<Extra, StoreError> {
     Ok(Extra { tags, lock: lock(row, at + 1)?, seal: row.get(at + 4)?, acl: row.get(at + 5)? })
 }
 
-/// The key in a column.
-pub fn key(row: &Row<'_>, column: usize) -> Result<ObjectKey, StoreError> {
-    let bytes = row.get_ref(column)?.as_blob().map_err(|_| corrupt("key"))?;
-    let text = std::str::from_utf8(bytes).map_err(|_| corrupt("key"))?;
+/// A key that was stored.
+pub fn key(text: &str) -> Result<ObjectKey, StoreError> {
     ObjectKey::parse(text).map_err(|_| corrupt("key"))
+}
+
+/// The text of the key in a column.
+pub fn key_text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
+    let bytes = row.get_ref(column)?.as_blob().map_err(|_| corrupt("key"))?;
+    std::str::from_utf8(bytes).map_err(|_| corrupt("key"))
 }
 
 /// Where the bytes of two columns are.
@@ -140,8 +145,8 @@ pub fn encode_data(data: Data) -> (Option<i64>, Option<i64>) {
     }
 }
 
-/// A row of [`Summary`]: key, size, modified_ms, etag, checksum, owner.
-pub fn summary(row: &Row<'_>, key: ObjectKey) -> Result<Summary, StoreError> {
+/// A row of [`Summary`]: key, size, modified_ms, etag, checksum.
+pub fn summary(row: &Row<'_>, key: ObjectKey, owner: Arc<str>) -> Result<Summary, StoreError> {
     let checksum = match row.get_ref(4)?.as_blob_or_null().map_err(|_| corrupt("checksum"))? {
         Some([algorithm, kind, ..]) => Some(algorithm_and_kind(*algorithm, *kind)?),
         _ => None,
@@ -152,7 +157,7 @@ pub fn summary(row: &Row<'_>, key: ObjectKey) -> Result<Summary, StoreError> {
         modified_ms: row.get(2)?,
         etag: ETag::from_text(row.get_ref(3)?.as_str().map_err(|_| corrupt("etag"))?),
         checksum,
-        owner: row.get(5)?,
+        owner,
     })
 }
 

@@ -29,6 +29,7 @@ mod list;
 mod model;
 mod objects;
 mod open;
+mod owners;
 mod recover;
 mod schema;
 mod signal;
@@ -73,6 +74,7 @@ pub struct Store {
     pins: Arc<garbage::Pins>,
     signal: Arc<Signal>,
     cache: cache::BucketCache,
+    owners: owners::Owners,
     reserving: Mutex<()>,
     /// When free space was last found low, in milliseconds since 1970.
     low_space_ms: AtomicI64,
@@ -271,7 +273,7 @@ impl Store {
 
     /// The object at a key.
     pub fn object(&self, bucket: i64, key: &ObjectKey) -> Result<Option<Object>, StoreError> {
-        self.readers.read(|conn| objects::find(conn, bucket, key))
+        self.readers.read(|conn| objects::find(conn, &self.owners, bucket, key))
     }
 
     /// What a key is: its object, or the delete marker that is its newest version.
@@ -279,7 +281,7 @@ impl Store {
         if bucket.versioning == Versioning::Unversioned {
             return Ok(self.object(bucket.id, key)?.map(|object| Found::Object(Box::new(object))));
         }
-        self.readers.snapshot(|conn| match objects::find(conn, bucket.id, key)? {
+        self.readers.snapshot(|conn| match objects::find(conn, &self.owners, bucket.id, key)? {
             Some(object) => Ok(Some(Found::Object(Box::new(object)))),
             None => Ok(versions::current_marker(conn, bucket.id, key)?.map(Found::Marker)),
         })
@@ -292,7 +294,7 @@ impl Store {
         key: &ObjectKey,
         id: VersionId,
     ) -> Result<Option<Found>, StoreError> {
-        self.readers.snapshot(|conn| versions::find(conn, bucket, key, id))
+        self.readers.snapshot(|conn| versions::find(conn, &self.owners, bucket, key, id))
     }
 
     /// Changes a version (`None`: the object at the key); its id.
@@ -315,7 +317,7 @@ impl Store {
         query: &ListQuery,
         after_version: Option<VersionId>,
     ) -> Result<Page<Version>, StoreError> {
-        self.readers.snapshot(|conn| versions::list(conn, query, after_version))
+        self.readers.snapshot(|conn| versions::list(conn, &self.owners, query, after_version))
     }
 
     /// Writes an object; what was at its key becomes garbage in the same transaction.
@@ -408,7 +410,7 @@ impl Store {
 
     /// A page of the objects of a bucket.
     pub fn list(&self, query: &ListQuery) -> Result<Page<Summary>, StoreError> {
-        self.readers.snapshot(|conn| list::objects(conn, query))
+        self.readers.snapshot(|conn| list::objects(conn, &self.owners, query))
     }
 
     /// The parts of a multipart object or an upload, in order, with numbers above `after`; at

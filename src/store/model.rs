@@ -6,6 +6,7 @@ use crate::types::{
     Precondition, Tags, VersionId, Versioning, Violation,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The number of a blob: unique for the life of a data directory, growing with time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -496,7 +497,7 @@ pub struct Summary {
     /// Its entity tag.
     pub etag: ETag,
     /// Canonical ID of its owner.
-    pub owner: String,
+    pub owner: Arc<str>,
     /// Algorithm and type of its checksum.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
 }

@@ -5,6 +5,7 @@
 //! in `versions`, see [`super::versions`].
 
 use super::buckets::{self, Home};
+use super::owners::Owners;
 use super::{
     Data, Delete, Deleted, Extra, Meta, Object, Refused, StoreError, Stored, Usage, codec, versions,
 };
@@ -45,9 +46,8 @@ pub struct Content {
 /// The columns of [`object`], of `objects` as of `versions`.
 macro_rules! columns {
     () => {
-        "version, size, modified_ms, etag, crc64, checksum,
-         (SELECT canonical FROM owners WHERE id = owner), blob, manifest, meta, null_version,
-         tags, retention, retain_until_ms, legal_hold, seal, acl"
+        "version, size, modified_ms, etag, crc64, checksum, owner, blob, manifest, meta,
+         null_version, tags, retention, retain_until_ms, legal_hold, seal, acl"
     };
 }
 pub(super) use columns;
@@ -66,7 +66,12 @@ pub fn intern_owner(conn: &Connection, canonical: &str) -> Result<i64, StoreErro
 }
 
 /// A row of [`columns`].
-pub fn object(row: &Row<'_>, key: &ObjectKey) -> Result<Object, StoreError> {
+pub fn object(
+    conn: &Connection,
+    owners: &Owners,
+    row: &Row<'_>,
+    key: &ObjectKey,
+) -> Result<Object, StoreError> {
     let checksum = row.get_ref(5)?.as_blob_or_null().unwrap_or(None);
     Ok(Object {
         key: key.clone(),
@@ -76,7 +81,7 @@ pub fn object(row: &Row<'_>, key: &ObjectKey) -> Result<Object, StoreError> {
         etag: ETag::from_text(row.get_ref(3)?.as_str().unwrap_or_default()),
         crc64: row.get::<_, i64>(4)? as u64,
         checksum: codec::decode_checksum(checksum)?,
-        owner: row.get(6)?,
+        owner: owners.canonical(conn, row.get(6)?)?.as_ref().to_owned(),
         data: codec::decode_data(row.get(7)?, row.get(8)?),
         meta: codec::decode_meta(row.get_ref(9)?.as_str().unwrap_or_default())?,
         null_version: row.get(10)?,
@@ -85,14 +90,19 @@ pub fn object(row: &Row<'_>, key: &ObjectKey) -> Result<Object, StoreError> {
 }
 
 /// The object at a key.
-pub fn find(conn: &Connection, bucket: i64, key: &ObjectKey) -> Result<Option<Object>, StoreError> {
+pub fn find(
+    conn: &Connection,
+    owners: &Owners,
+    bucket: i64,
+    key: &ObjectKey,
+) -> Result<Option<Object>, StoreError> {
     let mut statement = conn.prepare_cached(concat!(
         "SELECT ",
         columns!(),
         " FROM objects WHERE bucket = ?1 AND key = ?2"
     ))?;
     let mut rows = statement.query(params![bucket, key.as_bytes()])?;
-    rows.next()?.map(|row| object(row, key)).transpose()
+    rows.next()?.map(|row| object(conn, owners, row, key)).transpose()
 }
 
 fn before(conn: &Connection, bucket: i64, key: &ObjectKey) -> Result<Option<Before>, StoreError> {

@@ -186,6 +186,7 @@ impl Store {
             pins: Arc::new(garbage::Pins::default()),
             signal,
             cache: super::cache::BucketCache::default(),
+            owners: super::owners::Owners::default(),
             reserving: Mutex::new(()),
             low_space_ms: AtomicI64::new(i64::MIN / 2),
             leftovers: Mutex::new(leftovers),

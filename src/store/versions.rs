@@ -5,8 +5,9 @@
 //! marker, and that row is the newest version.
 
 use super::buckets::{self, Home};
-use super::list::{collect, start};
+use super::list::{Statements, collect, start};
 use super::objects::{self, Content, columns, discard, object};
+use super::owners::Owners;
 use super::{
     Delete, Deleted, Entry, Found, ListQuery, Marker, Page, Refused, StoreError, Usage, Version,
     codec,
@@ -173,6 +174,7 @@ fn by_id(id: VersionId) -> (&'static str, i64) {
 /// A version by its id.
 pub fn find(
     conn: &Connection,
+    owners: &Owners,
     bucket: i64,
     key: &ObjectKey,
     id: VersionId,
@@ -186,7 +188,7 @@ pub fn find(
         let mut statement = conn.prepare_cached(&sql)?;
         let mut rows = statement.query(params![bucket, key.as_bytes(), number])?;
         let Some(row) = rows.next()? else { continue };
-        let object = object(row, key)?;
+        let object = object(conn, owners, row, key)?;
         return Ok(Some(match row.get(17)? {
             false => Found::Object(Box::new(object)),
             true => Found::Marker(Marker {
@@ -342,21 +344,26 @@ pub fn change(
 /// are passed.
 pub fn list(
     conn: &Connection,
+    owners: &Owners,
     query: &ListQuery,
     after_version: Option<VersionId>,
 ) -> Result<Page<Version>, StoreError> {
-    let half = |table: &str, marker: &str| {
+    let half = |columns: &str, table: &str| {
         format!(
-            "SELECT key, size, modified_ms, etag, checksum,
-                 (SELECT canonical FROM owners WHERE id = owner), version, null_version, {marker}
-             FROM {table} WHERE bucket = ?1 AND key >= ?2 AND key < ?3
+            "SELECT key, {columns} FROM {table} WHERE bucket = ?1 AND key >= ?2 AND key < ?3
                  AND (key > ?4 OR version < ?5)"
         )
     };
-    let sql = format!(
+    let columns = "size, modified_ms, etag, checksum, owner, version, null_version";
+    let rows = format!(
         "{} UNION ALL {} ORDER BY 1, 7 DESC",
-        half("objects", "0"),
-        half("versions", "marker")
+        half(&format!("{columns}, 0"), "objects"),
+        half(&format!("{columns}, marker"), "versions")
+    );
+    let next = format!(
+        "{} UNION ALL {} ORDER BY 1, 2 DESC LIMIT 1",
+        half("version", "objects"),
+        half("version", "versions")
     );
     let after = query.after.as_deref().filter(|a| !a.is_empty());
     let within = match (after, after_version) {
@@ -376,10 +383,11 @@ pub fn list(
         }
         None => (start(query), &[][..], 0),
     };
+    let sql = Statements { rows: &rows, next: &next };
     let mut page = collect(conn, &sql, query, from, &[&key, &version], |row, key| {
         let (version, null): (i64, bool) = (row.get(6)?, row.get(7)?);
         Ok(Version {
-            summary: codec::summary(row, key)?,
+            summary: codec::summary(row, key, owners.canonical(conn, row.get(5)?)?)?,
             version,
             version_id: if null { VersionId::Null } else { VersionId::Number(version) },
             latest: false,

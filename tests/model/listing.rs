@@ -100,7 +100,7 @@ impl Run {
             let thing = &things[item.key.as_str()];
             let found = (item.size, item.modified_ms, item.etag.as_str());
             assert_eq!(found, (thing.bytes.len() as u64, thing.modified_ms, &*thing.etag));
-            assert_eq!(item.owner, "owner");
+            assert_eq!(&*item.owner, "owner");
         }
     }
 
