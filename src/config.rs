@@ -213,7 +213,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// `64MiB`, `10GiB`, `512KiB`, `1TiB` (also `M`, `MB` and so on, all in powers of 1024), or bytes.
-fn size(text: &str) -> Option<u64> {
+pub fn size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim().to_ascii_lowercase();

@@ -115,3 +115,14 @@ pub const MAX_GROUP_COMMIT: usize = 256;
 pub const CHECKPOINT_FRAMES: u64 = 2000;
 /// Blob numbers reserved with one commit.
 pub const BLOB_RESERVE: u64 = 8192;
+
+// ---- administration ----------------------------------------------------------------------
+
+/// Longest request of a `jog` command to the running server, in bytes: one line of JSON.
+pub const MAX_ADMIN_REQUEST_BYTES: u64 = 512 * 1024;
+/// Largest file that an option of a `jog` command may name, in bytes.
+pub const MAX_ADMIN_FILE_BYTES: u64 = 64 * 1024;
+/// How long a `jog` command may take to send its request, and to take one line of the answer.
+pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a `jog` command tries to reach a server that is starting or stopping.
+pub const ADMIN_PATIENCE: Duration = Duration::from_secs(5);

@@ -8,6 +8,7 @@ mod s3 {
     mod bucket;
     mod checksum;
     mod cli;
+    mod commands;
     mod conditional;
     mod copy;
     mod delete;

@@ -1,9 +1,12 @@
 //! The command line: one file a command.
 
+mod admin;
+mod bucket;
+mod channel;
 mod healthcheck;
 mod server;
 
-use crate::config::{self, Config, SETTINGS, Values, describe};
+use crate::config::{self, Config, ConfigError, SETTINGS, Values, describe};
 use std::process::ExitCode;
 
 /// Exit status of a command line that is not understood.
@@ -35,6 +38,7 @@ pub fn run(args: &[String]) -> ExitCode {
             }
             Ok(())
         }),
+        other if admin::knows(other) => admin::run(args),
         other => {
             eprintln!("jog: {other}: no such command; `jog help` lists them");
             ExitCode::from(USAGE)
@@ -50,18 +54,13 @@ fn with_config(
         print!("{}", help());
         return ExitCode::SUCCESS;
     }
-    let understood = Values::collect(args, std::env::vars())
-        .and_then(|values| Config::from_values(&values).map(|config| (values, config)));
-    let (values, config) = match understood {
+    let (values, config) = match understand(args) {
         Ok(both) => both,
         Err(error) => {
             eprintln!("jog: {error}");
             return ExitCode::from(USAGE);
         }
     };
-    for name in config::unknown(std::env::vars()) {
-        eprintln!("jog: {name} is set but is no setting of jog; `jog help` lists them");
-    }
     match run(&values, &config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
@@ -69,6 +68,16 @@ fn with_config(
             ExitCode::FAILURE
         }
     }
+}
+
+/// The settings of the arguments and the environment.
+fn understand(args: &[String]) -> Result<(Values, Config), ConfigError> {
+    let values = Values::collect(args, std::env::vars())?;
+    let config = Config::from_values(&values)?;
+    for name in config::unknown(std::env::vars()) {
+        eprintln!("jog: {name} is set but is no setting of jog; `jog help` lists them");
+    }
+    Ok((values, config))
 }
 
 fn help() -> String {
@@ -80,8 +89,18 @@ fn help() -> String {
            config       print the effective settings, secrets masked, and where each came from\n  \
            healthcheck  ask the running server whether it is ready; exit status 0 if it is\n  \
            version      print the version\n  \
-           help         print this text\n\n\
-         Options, each also a variable of the environment (the option wins):\n",
+           help         print this text\n\n",
+    );
+    text.push_str(
+        "Commands on the store; they take --data-dir and run inside the server, if one runs:\n",
+    );
+    for command in admin::commands() {
+        text.push_str(&format!("  {} {}\n      {}\n", command.name, command.usage, command.help));
+    }
+    text.push_str(
+        "\n\
+         Options of server, config and healthcheck, each also a variable of the environment (the\n\
+         option wins):\n",
     );
     for setting in SETTINGS {
         let default = if setting.default.is_empty() || setting.env.contains("_KEY") {

@@ -1,11 +1,13 @@
 //! `jog server`: opens the store, serves until a signal, closes the store.
 
+use super::admin::{self, Context};
+use super::channel::Channel;
 use crate::auth::{AuthConfig, Keys};
 use crate::config::{Config, Durability};
 use crate::http::{Server, ServerConfig};
 use crate::jobs;
 use crate::s3::App;
-use crate::store::{Store, StoreConfig};
+use crate::store::{OpenError, SharedStore, Store, StoreConfig};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{self, LineWriter};
@@ -31,7 +33,9 @@ pub fn run(config: &Config) -> Result<(), String> {
     // Before anything else runs: a signal from now on ends the server in order.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|e| format!("signals: {e}"))?;
     raise_open_files();
-    let store = Arc::new(open_store(config)?);
+    let dir = config.data_dir.display();
+    let store = open_store(config).map_err(|e| format!("cannot open JOG_DATA_DIR={dir}: {e}"))?;
+    let store = Arc::new(store);
     let upkeep = jobs::start(&store).map_err(|e| format!("cannot start a thread: {e}"))?;
     let app = App {
         store: Arc::clone(&store),
@@ -45,6 +49,7 @@ pub fn run(config: &Config) -> Result<(), String> {
         host_id: "jog".to_owned(),
     };
     let server = listen(config, Arc::new(app))?;
+    let channel = serve_commands(config, &store)?;
     log::info!(
         "jog {} serves {} on {}",
         env!("CARGO_PKG_VERSION"),
@@ -71,6 +76,9 @@ pub fn run(config: &Config) -> Result<(), String> {
         }
     });
     let finished = server.shutdown();
+    if !channel.stop(config.shutdown) {
+        log::warn!("a command did not end in time");
+    }
     store.close().map_err(|e| format!("closing {}: {e}", config.data_dir.display()))?;
     if upkeep.join().is_err() {
         log::warn!("the upkeep thread has panicked");
@@ -80,6 +88,15 @@ pub fn run(config: &Config) -> Result<(), String> {
     }
     log::info!("stopped");
     Ok(())
+}
+
+/// Takes `jog` commands from the socket in the data directory.
+fn serve_commands(config: &Config, store: &SharedStore) -> Result<Channel, String> {
+    let (own, store) = (config.clone(), Arc::clone(store));
+    Channel::start(&config.data_dir, move |request, sink| {
+        admin::serve(&Context { store: &store, config: &own }, request, sink)
+    })
+    .map_err(|e| format!("cannot make jog.sock in {}: {e}", config.data_dir.display()))
 }
 
 /// Takes as many file descriptors as the system grants: a connection needs one, and the usual soft
@@ -106,7 +123,8 @@ fn start_log(level: log::LevelFilter) {
     let _ = simplelog::WriteLogger::init(level, config.build(), out);
 }
 
-fn open_store(config: &Config) -> Result<Store, String> {
+/// Opens the store of the settings.
+pub(super) fn open_store(config: &Config) -> Result<Store, OpenError> {
     let retention = i64::try_from(config.trash_retention.as_millis()).unwrap_or(i64::MAX / 2);
     Store::open(StoreConfig {
         durable: config.durability == Durability::Full,
@@ -115,7 +133,6 @@ fn open_store(config: &Config) -> Result<Store, String> {
         min_free: config.min_free,
         ..StoreConfig::new(&config.data_dir)
     })
-    .map_err(|e| format!("cannot open JOG_DATA_DIR={}: {e}", config.data_dir.display()))
 }
 
 fn listen(config: &Config, app: Arc<App>) -> Result<Server, String> {

@@ -75,7 +75,12 @@ impl Audit {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if !matches!(
                 name.as_str(),
-                "metadata.db" | "metadata.db-wal" | "metadata.db-shm" | "jog.lock" | "buckets"
+                "metadata.db"
+                    | "metadata.db-wal"
+                    | "metadata.db-shm"
+                    | "jog.lock"
+                    | "jog.sock"
+                    | "buckets"
             ) {
                 self.problem(format!("{name} does not belong here"));
             }
