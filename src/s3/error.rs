@@ -54,6 +54,7 @@ codes! {
     InvalidBucketState 409 "The request is not valid with the current state of the bucket."
     InvalidBucketName 400 "The specified bucket is not valid."
     InvalidDigest 400 "The Content-MD5 or checksum value that you specified is not valid."
+    InvalidEncryptionAlgorithmError 400 "The encryption request that you specified is not valid. The valid value is AES256."
     InvalidLocationConstraint 400 "The specified location (Region) constraint is not valid."
     InvalidPart 400 "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified entity tag might not have matched the part's entity tag."
     InvalidPartOrder 400 "The list of parts was not in ascending order. The parts list must be specified in order by part number."
@@ -186,6 +187,7 @@ impl From<StoreError> for S3Error {
             StoreError::Io { .. }
             | StoreError::Sqlite(_)
             | StoreError::Commit(_)
+            | StoreError::WrongKey
             | StoreError::Corrupt(_) => Code::InternalError,
         };
         Self { source: Some(error.to_string()), ..code.into() }

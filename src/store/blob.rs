@@ -5,10 +5,12 @@
 //! that never happens it is removed: on the spot when its owner is dropped, after a crash by
 //! [`super::recover`].
 
+use super::cipher::{self, ChunkError, Decryptor, Encryptor};
 use super::db::lock;
 use super::folder::Folder;
 use super::fs::Fs;
 use super::ids::{self, Ids};
+use super::seal::{DataKey, Kek, Seal, Sealing};
 use super::{BlobId, StoreError};
 use crc_fast::{CrcAlgorithm, Digest};
 use std::collections::HashMap;
@@ -138,23 +140,32 @@ impl Blobs {
         Pending { blobs: Arc::clone(self), path: self.path(bucket, id), id, armed: true }
     }
 
-    /// Starts the file of a new blob.
-    pub fn create(self: &Arc<Self>, bucket: &str, id: BlobId) -> Result<BlobWriter, StoreError> {
+    /// Starts the file of a new blob, encrypted with a new key if `sealing` says what seals that.
+    pub fn create(
+        self: &Arc<Self>,
+        bucket: &str,
+        id: BlobId,
+        sealing: Option<&Sealing>,
+    ) -> Result<BlobWriter, StoreError> {
+        let sealed = sealing.map(Sealed::new).transpose()?;
         let pending = self.pending(bucket, id);
         let file = self.place(&pending.path, |path| self.fs.create(path))?;
-        Ok(BlobWriter { pending, file, len: 0, crc: Digest::new(CrcAlgorithm::Crc64Nvme) })
+        Ok(BlobWriter { pending, file, len: 0, crc: Digest::new(CrcAlgorithm::Crc64Nvme), sealed })
     }
 
     /// A blob with the bytes of another, see [`super::Store::link_blob`]. `None` if it is gone.
+    /// `seal`: that of the new blob, which has the data key of the old one.
     pub fn link(
         self: &Arc<Self>,
         from: &Path,
         bucket: &str,
         id: BlobId,
         crc64: u64,
+        seal: Option<Seal>,
     ) -> Result<Option<WrittenBlob>, StoreError> {
         let pending = self.pending(bucket, id);
         let size = match std::fs::metadata(from) {
+            Ok(meta) if seal.is_some() => cipher::plain_len(meta.len()),
             Ok(meta) => meta.len(),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(StoreError::io("stat", from, e)),
@@ -170,7 +181,7 @@ impl Blobs {
             self.fs.copy(from, &mut file)?;
             self.fs.sync_file(&pending.path, &file)?;
         }
-        Ok(Some(WrittenBlob { id, size, crc64, pending }))
+        Ok(Some(WrittenBlob { id, size, crc64, seal, pending }))
     }
 }
 
@@ -213,14 +224,35 @@ pub struct BlobWriter {
     pending: Pending,
     file: File,
     len: u64,
+    /// Of the plaintext.
     crc: Digest,
+    sealed: Option<Sealed>,
+}
+
+/// What makes a file an encrypted one.
+struct Sealed {
+    encryptor: Encryptor,
+    seal: Seal,
+}
+
+impl Sealed {
+    fn new(sealing: &Sealing) -> Result<Self, StoreError> {
+        let key = DataKey::random()?;
+        Ok(Self { encryptor: Encryptor::new(&key), seal: sealing.seal(&key, 0)? })
+    }
 }
 
 impl BlobWriter {
-    /// Appends bytes.
+    /// Appends bytes; they are encrypted on their way.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let Pending { blobs, path, .. } = &self.pending;
-        blobs.fs.write(path, &mut self.file, bytes)?;
+        let file = &mut self.file;
+        match &mut self.sealed {
+            None => blobs.fs.write(path, file, bytes)?,
+            Some(Sealed { encryptor, .. }) => {
+                encryptor.push(bytes, |chunk| blobs.fs.write(path, file, chunk))?;
+            }
+        }
         self.crc.update(bytes);
         self.len += bytes.len() as u64;
         Ok(())
@@ -247,10 +279,19 @@ impl BlobWriter {
         if self.len == 0 {
             return Ok(None);
         }
-        let Self { pending, file, len, crc } = self;
+        let Self { pending, mut file, len, crc, sealed } = self;
+        let seal = match sealed {
+            None => None,
+            Some(Sealed { encryptor, mut seal }) => {
+                let Pending { blobs, path, .. } = &pending;
+                seal.stored_crc64 =
+                    encryptor.finish(|chunk| blobs.fs.write(path, &mut file, chunk))?;
+                Some(seal)
+            }
+        };
         pending.blobs.fs.sync_file(&pending.path, &file)?;
         let (id, crc64) = (pending.id, crc.finalize());
-        Ok(Some(WrittenBlob { id, size: len, crc64, pending }))
+        Ok(Some(WrittenBlob { id, size: len, crc64, seal, pending }))
     }
 }
 
@@ -259,10 +300,12 @@ impl BlobWriter {
 pub struct WrittenBlob {
     /// Its number.
     pub id: BlobId,
-    /// Its size in bytes; never 0.
+    /// Its size in bytes, before encryption; never 0.
     pub size: u64,
-    /// CRC-64/NVME of its bytes.
+    /// CRC-64/NVME of its bytes, before encryption.
     pub crc64: u64,
+    /// Its sealed key, if it is encrypted.
+    pub seal: Option<Seal>,
     pending: Pending,
 }
 
@@ -286,31 +329,107 @@ pub(super) struct Segment {
     pub path: PathBuf,
     pub start: u64,
     pub len: u64,
+    /// Bytes of the whole file, before encryption.
+    pub size: u64,
+    /// The sealed key of the file, if it is encrypted.
+    pub seal: Option<Seal>,
     /// The CRC of the stretch, if it is a whole file.
     pub crc64: Option<u64>,
 }
 
-/// Reads an object's bytes. The last bytes of every file that is read in full are handed out only
-/// after its CRC has been checked, so a damaged object never looks complete.
+/// A file that is being read.
+struct Open {
+    file: File,
+    /// What of it is still to come.
+    segment: Segment,
+    decryptor: Option<Decryptor>,
+    crc: Digest,
+}
+
+impl Open {
+    /// `kek`: what opens the file's seal, if it has one.
+    fn new(fs: &Fs, segment: Segment, kek: Option<&Kek>) -> Result<Self, StoreError> {
+        let decryptor = match &segment.seal {
+            None => None,
+            Some(seal) => {
+                let key = seal.open(kek.ok_or(StoreError::WrongKey)?)?;
+                Some(Decryptor::new(&key, segment.size, segment.start))
+            }
+        };
+        let mut file = fs.open(&segment.path)?;
+        let start = decryptor.as_ref().map_or(segment.start, Decryptor::offset);
+        if start > 0 {
+            file.seek(SeekFrom::Start(start))
+                .map_err(|e| StoreError::io("seek", &segment.path, e))?;
+        }
+        Ok(Self { file, segment, decryptor, crc: Digest::new(CrcAlgorithm::Crc64Nvme) })
+    }
+
+    /// The next bytes; at least one, at most what is left of the segment.
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, StoreError> {
+        let Self { file, segment, decryptor, crc } = self;
+        let corrupt = |how: &str| StoreError::Corrupt(format!("{} {how}", segment.path.display()));
+        let want = usize::try_from(segment.len).unwrap_or(usize::MAX).min(buf.len());
+        let read = match decryptor {
+            None => read_some(file, &mut buf[..want]),
+            Some(decryptor) => match decryptor.read(file, &mut buf[..want]) {
+                Ok(n) => Ok(n),
+                Err(ChunkError::Io(e)) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+                Err(ChunkError::Io(e)) => Err(e),
+                Err(ChunkError::Tag) => return Err(corrupt("fails the tag of a chunk")),
+            },
+        };
+        let n = match read {
+            Ok(0) => return Err(corrupt("is too short")),
+            Ok(n) => n,
+            Err(e) => return Err(StoreError::io("read", &segment.path, e)),
+        };
+        segment.len -= n as u64;
+        if let Some(expected) = segment.crc64 {
+            crc.update(&buf[..n]);
+            if segment.len == 0 && crc.finalize() != expected {
+                let path = segment.path.display();
+                return Err(StoreError::Corrupt(format!("{path} fails its CRC64NVME")));
+            }
+        }
+        Ok(n)
+    }
+}
+
+fn read_some(file: &mut File, buf: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buf) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Reads an object's bytes, decrypted. The last bytes of every file that is read in full are handed
+/// out only after its CRC has been checked, so a damaged object never looks complete; of an
+/// encrypted file no byte is handed out before the tag of its chunk was checked.
 pub struct ObjectReader {
     fs: Fs,
     segments: std::vec::IntoIter<Segment>,
-    current: Option<(File, Segment, Digest)>,
+    current: Option<Open>,
     left: u64,
+    kek: Option<Kek>,
     /// Keeps the collector of garbage away from the parts.
     _pin: Option<super::garbage::Pin>,
 }
 
 impl ObjectReader {
-    /// Opens the first file at once; `None` if it is gone.
+    /// Opens the first file at once; `None` if it is gone, [`StoreError::WrongKey`] if `kek` does
+    /// not open its seal.
     pub(super) fn new(
         fs: Fs,
         segments: Vec<Segment>,
+        kek: Option<Kek>,
         pin: Option<super::garbage::Pin>,
     ) -> Result<Option<Self>, StoreError> {
         let left = segments.iter().map(|s| s.len).sum();
         let mut reader =
-            Self { fs, segments: segments.into_iter(), current: None, left, _pin: pin };
+            Self { fs, segments: segments.into_iter(), current: None, left, kek, _pin: pin };
         match reader.advance() {
             Ok(()) => Ok(Some(reader)),
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -334,12 +453,7 @@ impl ObjectReader {
     fn advance(&mut self) -> Result<(), StoreError> {
         self.current = None;
         let Some(segment) = self.segments.next() else { return Ok(()) };
-        let mut file = self.fs.open(&segment.path)?;
-        if segment.start > 0 {
-            file.seek(SeekFrom::Start(segment.start))
-                .map_err(|e| StoreError::io("seek", &segment.path, e))?;
-        }
-        self.current = Some((file, segment, Digest::new(CrcAlgorithm::Crc64Nvme)));
+        self.current = Some(Open::new(&self.fs, segment, self.kek.as_ref())?);
         Ok(())
     }
 
@@ -349,33 +463,14 @@ impl ObjectReader {
         if self.left == 0 || buf.is_empty() {
             return Ok(0);
         }
-        if self.current.as_ref().is_none_or(|(_, segment, _)| segment.len == 0) {
+        if self.current.as_ref().is_none_or(|open| open.segment.len == 0) {
             self.advance()?;
         }
-        let Some((file, segment, crc)) = &mut self.current else {
+        let Some(open) = &mut self.current else {
             return Err(StoreError::Corrupt("an object is shorter than its row says".to_owned()));
         };
-        let want = usize::try_from(segment.len).unwrap_or(usize::MAX).min(buf.len());
-        let n = loop {
-            match file.read(&mut buf[..want]) {
-                Ok(0) => {
-                    let path = segment.path.display();
-                    return Err(StoreError::Corrupt(format!("{path} is too short")));
-                }
-                Ok(n) => break n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(StoreError::io("read", &segment.path, e)),
-            }
-        };
-        segment.len -= n as u64;
+        let n = open.read(buf)?;
         self.left -= n as u64;
-        if let Some(expected) = segment.crc64 {
-            crc.update(&buf[..n]);
-            if segment.len == 0 && crc.finalize() != expected {
-                let path = segment.path.display();
-                return Err(StoreError::Corrupt(format!("{path} fails its CRC64NVME")));
-            }
-        }
         Ok(n)
     }
 }

@@ -20,6 +20,8 @@ pub enum StoreError {
     Sqlite(rusqlite::Error),
     /// Stored bytes are not what was stored; the text says which.
     Corrupt(String),
+    /// Encrypted bytes were to be read with a key that is not theirs, or with none.
+    WrongKey,
     /// The transaction that a write was part of failed; nothing of it was done.
     Commit(String),
     /// metadata.db stayed locked by another process beyond the busy timeout.
@@ -34,6 +36,7 @@ impl StoreError {
         match self {
             Self::Full => Self::Full,
             Self::Busy => Self::Busy,
+            Self::WrongKey => Self::WrongKey,
             Self::Corrupt(what) => Self::Corrupt(what.clone()),
             Self::Commit(what) => Self::Commit(what.clone()),
             Self::Io { .. } | Self::Sqlite(_) => Self::Commit(self.to_string()),
@@ -67,6 +70,7 @@ impl fmt::Display for StoreError {
             Self::Io { op, path, source } => write!(f, "{op} {}: {source}", path.display()),
             Self::Sqlite(error) => write!(f, "metadata.db: {error}"),
             Self::Corrupt(what) => write!(f, "corrupt: {what}"),
+            Self::WrongKey => f.write_str("the bytes are encrypted with another key"),
             Self::Commit(what) => write!(f, "commit: {what}"),
             Self::Busy => f.write_str("metadata.db stayed locked by another process"),
             Self::Full => f.write_str("the disk is full"),

@@ -16,8 +16,11 @@
 //! 7. One process owns a data directory: `jog.lock` ([`Store::open`]).
 
 mod blob;
+#[cfg(test)]
+mod blob_tests;
 mod buckets;
 mod cache;
+mod cipher;
 mod codec;
 mod db;
 mod error;
@@ -32,6 +35,7 @@ mod open;
 mod owners;
 mod recover;
 mod schema;
+mod seal;
 mod signal;
 mod upkeep;
 mod uploads;
@@ -43,6 +47,7 @@ pub use error::{OpenError, StoreError};
 pub use fs::Fault;
 pub use model::*;
 pub use open::StoreConfig;
+pub use seal::{KEY_BYTES, Kek, Seal, SealMode, Sealing};
 pub use versions::Change;
 
 use crate::limits::BLOB_RESERVE;
@@ -187,7 +192,7 @@ impl Store {
     pub fn create_blob(&self, bucket: &BucketName) -> Result<BlobWriter, StoreError> {
         self.check_space()?;
         let id = self.new_id()?;
-        self.blobs.create(bucket.as_str(), id)
+        self.blobs.create(bucket.as_str(), id, None)
     }
 
     /// A further file with the bytes of an existing one, whose row gives their CRC: a hard link
@@ -203,7 +208,7 @@ impl Store {
         self.check_space()?;
         let id = self.new_id()?;
         let from = self.blobs.path(from.as_str(), blob);
-        self.blobs.link(&from, to.as_str(), id, crc64)
+        self.blobs.link(&from, to.as_str(), id, crc64, None)
     }
 
     /// Opens an object's bytes, or a span of them. `None` if they are gone (the object was
@@ -222,7 +227,10 @@ impl Store {
                 let path = self.blobs.path(name, id);
                 let whole = span.len == object.size;
                 let crc64 = whole.then_some(object.crc64);
-                (vec![Segment { path, start: span.start, len: span.len, crc64 }], None)
+                let size = object.size;
+                let segment =
+                    Segment { path, start: span.start, len: span.len, size, seal: None, crc64 };
+                (vec![segment], None)
             }
             Data::Parts(manifest) => {
                 // The pin comes first: what is read after it stays.
@@ -234,7 +242,7 @@ impl Store {
                 (segments, Some(pin))
             }
         };
-        ObjectReader::new(self.blobs.fs.clone(), segments, pin)
+        ObjectReader::new(self.blobs.fs.clone(), segments, None, pin)
     }
 
     /// The stretches of files that make up a span of a multipart object.
@@ -258,6 +266,8 @@ impl Store {
                         path: self.blobs.path(bucket, blob),
                         start: start - at,
                         len,
+                        size: part.size,
+                        seal: None,
                         crc64: (len == part.size).then_some(part.crc64),
                     });
                 }
