@@ -3,10 +3,12 @@
 mod absent;
 mod attributes;
 mod bucket;
+pub mod bucket_encryption;
 mod conditions;
 mod config;
 mod copy;
 mod delete;
+pub mod encryption;
 mod error;
 mod form;
 mod list;
