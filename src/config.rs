@@ -2,10 +2,12 @@
 //! environment.
 
 use crate::limits;
+use base64::{Engine, prelude::BASE64_STANDARD};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// A setting, as operators know it.
 pub struct Setting {
@@ -26,7 +28,7 @@ macro_rules! settings {
             env: $env,
             default: $default,
             help: $help,
-            secret: matches!($env.as_bytes(), b"JOG_SECRET_KEY"),
+            secret: matches!($env.as_bytes(), b"JOG_SECRET_KEY" | b"JOG_SSE_KEY"),
         },)*];
     };
 }
@@ -39,6 +41,8 @@ settings! {
     "JOG_SECRET_KEY" "minioadmin" "secret key of the root user";
     "JOG_ACCESS_KEY_FILE" "" "file that holds the access key, instead of JOG_ACCESS_KEY";
     "JOG_SECRET_KEY_FILE" "" "file that holds the secret key, instead of JOG_SECRET_KEY";
+    "JOG_SSE_KEY" "" "master key for SSE-S3: 32 bytes as 64 hex digits or in base64 (default: no SSE-S3)";
+    "JOG_SSE_KEY_FILE" "" "file that holds the master key, instead of JOG_SSE_KEY";
     "JOG_REGION" "" "the only region that signatures may name (default: any; reported as us-east-1)";
     "JOG_DOMAIN" "" "domains, separated by commas, for virtual-host style: BUCKET.DOMAIN";
     "JOG_DURABILITY" "full" "full: survives a crash of the machine; os: only a crash of jog";
@@ -169,6 +173,8 @@ pub struct Config {
     pub secret_key: String,
     /// No credentials are set: the well-known ones hold, on 127.0.0.1 only.
     pub default_credentials: bool,
+    /// `JOG_SSE_KEY`: the master key of SSE-S3. Wiped when dropped.
+    pub sse_key: Option<Zeroizing<[u8; 32]>>,
     /// `JOG_REGION`
     pub region: Option<String>,
     /// `JOG_DOMAIN`
@@ -258,6 +264,27 @@ fn credential(
     Ok(Some(text.to_owned()))
 }
 
+/// 32 bytes as 64 hex digits or in base64. The error does not show the value.
+fn sse_key(values: &Values) -> Result<Option<Zeroizing<[u8; 32]>>, ConfigError> {
+    let (env, file_env) = ("JOG_SSE_KEY", "JOG_SSE_KEY_FILE");
+    let Some(text) = credential(values, env, file_env)?.map(Zeroizing::new) else {
+        return Ok(None);
+    };
+    let text = text.trim();
+    let bytes = match text.len() {
+        64 => hex::decode(text).ok(),
+        _ => BASE64_STANDARD.decode(text).ok(),
+    };
+    let key = bytes.map(Zeroizing::new).and_then(|bytes| {
+        let bytes: &[u8; 32] = bytes[..].try_into().ok()?;
+        Some(Zeroizing::new(*bytes))
+    });
+    let name = if values.is_set(file_env) { file_env } else { env };
+    key.map(Some).ok_or_else(|| {
+        ConfigError(format!("{name}: expected a key of 32 bytes, as 64 hex digits or in base64"))
+    })
+}
+
 fn valid_key(name: &str, key: &str, min: usize) -> Result<(), ConfigError> {
     let length = key.chars().count();
     if !(min..=128).contains(&length) {
@@ -301,6 +328,7 @@ impl Config {
             access_key,
             secret_key,
             default_credentials,
+            sse_key: sse_key(values)?,
             region: optional("JOG_REGION"),
             domains: values.parse("JOG_DOMAIN", "host names separated by commas", domains)?,
             durability: values.parse("JOG_DURABILITY", "full or os", |v| match v {
@@ -437,6 +465,29 @@ mod tests {
         assert!(error(&["--nope"], &[]).contains("--nope"));
         assert!(error(&[], &[("JOG_TRASH_RETENTION", "1w")]).contains("24h"));
         assert!(error(&[], &[KEYS[0], ("JOG_SECRET_KEY", "short")]).contains("8 to 128"));
+    }
+
+    #[test]
+    fn master_keys() {
+        let key = |text: &str| config(&[], &[("JOG_SSE_KEY", text)]).map(|c| c.sse_key);
+        assert!(config(&[], &[]).unwrap().sse_key.is_none());
+        assert_eq!(*key(&"0a".repeat(32)).unwrap().unwrap(), [10; 32]);
+        assert_eq!(*key(&"0A".repeat(32)).unwrap().unwrap(), [10; 32]);
+        let base64 = BASE64_STANDARD.encode([10; 32]);
+        assert_eq!(*key(&format!(" {base64} ")).unwrap().unwrap(), [10; 32]);
+        let short = BASE64_STANDARD.encode([10; 31]);
+        for bad in ["secret", &"0a".repeat(31), &"0g".repeat(32), &short, &base64[..43]] {
+            let error = key(bad).unwrap_err();
+            assert_eq!(
+                error,
+                "JOG_SSE_KEY: expected a key of 32 bytes, as 64 hex digits or in base64"
+            );
+        }
+        let both = [("JOG_SSE_KEY", &*base64), ("JOG_SSE_KEY_FILE", "/nowhere")];
+        assert!(config(&[], &both).is_err_and(|e| e.contains("JOG_SSE_KEY_FILE")));
+        let values = Values::collect(&[], [("JOG_SSE_KEY".to_owned(), base64)].into_iter());
+        let shown = describe(&values.map_err(|e| e.0).unwrap());
+        assert!(shown.contains(&("JOG_SSE_KEY", "********".to_owned(), "environment")));
     }
 
     #[test]
