@@ -216,7 +216,7 @@ impl Run {
                 Ok(())
             }
             InFlight(b, len) => {
-                let mut writer = store.create_blob(&name(b))?;
+                let mut writer = store.create_blob(&name(b), None)?;
                 let written = writer.write(&content(99, len));
                 std::mem::forget(writer);
                 written

@@ -48,7 +48,7 @@ fn handed_out(
     span: Option<Span>,
     step: usize,
 ) -> (Vec<u8>, bool) {
-    let mut reader = store.open_object(&bucket.name, object, span).unwrap().unwrap();
+    let mut reader = store.open_object(&bucket.name, object, span, None).unwrap().unwrap();
     let (mut bytes, mut buf) = (Vec::new(), vec![0; step]);
     loop {
         match reader.read(&mut buf) {
@@ -126,7 +126,7 @@ fn a_file_cut_short_or_gone_is_no_end() {
         assert!(corrupt && out.len() < 100_000);
     }
     std::fs::remove_file(&path).unwrap();
-    assert!(store.open_object(&bucket.name, &object, None).unwrap().is_none());
+    assert!(store.open_object(&bucket.name, &object, None, None).unwrap().is_none());
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_second_process_is_refused() {
     let folder = Folder::new("damage-second");
     let store = Store::open(folder.config()).unwrap();
     let bucket = support::bucket(&store, "bucket");
-    let mut running = store.create_blob(&bucket.name).unwrap();
+    let mut running = store.create_blob(&bucket.name, None).unwrap();
     running.write(b"bytes on their way").unwrap();
     for _ in 0..2 {
         assert!(matches!(Store::open(folder.config()), Err(OpenError::InUse)));
@@ -263,7 +263,7 @@ fn a_crash_after_a_restore_leaves_unknown_files_alone() {
         let store = Store::open(folder.config()).unwrap();
         let bucket = support::bucket(&store, "bucket");
         put_ok(&store, &bucket, "new", &content(3, 1003));
-        let mut running = store.create_blob(&bucket.name).unwrap();
+        let mut running = store.create_blob(&bucket.name, None).unwrap();
         running.write(&content(4, 1004)).unwrap();
         std::mem::forget(running);
         drop(store);

@@ -6,6 +6,7 @@ mod support;
 mod s3 {
     mod auth;
     mod bucket;
+    mod bucket_encryption;
     mod checksum;
     mod cli;
     mod commands;
@@ -13,6 +14,7 @@ mod s3 {
     mod copy;
     mod delete;
     mod durability;
+    mod encryption;
     mod errors;
     mod form;
     mod list;

@@ -147,7 +147,7 @@ fn garbage_gone(folder: &Folder) -> bool {
 /// Opens `object`, overwrites it, lets the upkeep thread collect all that may go, and reads on.
 fn read_across_an_overwrite(folder: &Folder, store: &Arc<Store>, object: &Object, old: &[u8]) {
     let bucket = store.bucket(&support::name("bucket")).unwrap().unwrap();
-    let mut reader = store.open_object(&bucket.name, object, None).unwrap().unwrap();
+    let mut reader = store.open_object(&bucket.name, object, None, None).unwrap().unwrap();
     let mut bytes = vec![0; 100];
     reader.read(&mut bytes).unwrap();
     put_ok(store, &bucket, object.key.as_str(), b"new bytes");
@@ -272,7 +272,8 @@ fn collectors_beside_each_other() {
     let floor = Some(u64::MAX / 2);
     let config = StoreConfig { min_free: floor, trash_floor: floor, ..folder.config() };
     let store = Store::open(config).unwrap();
-    let collect = || assert!(matches!(store.create_blob(&bucket.name), Err(StoreError::Full)));
+    let collect =
+        || assert!(matches!(store.create_blob(&bucket.name, None), Err(StoreError::Full)));
     let left = AtomicUsize::new(OBJECTS);
     thread::scope(|scope| {
         for _ in 0..3 {

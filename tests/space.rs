@@ -197,7 +197,7 @@ fn a_disk_that_others_fill() {
     std::fs::write(&other, vec![0; (space.free - space.min_free / 2) as usize]).unwrap();
     assert!(matches!(filled.store.ready(), Err(StoreError::Full)));
     assert_eq!(filled.fill(10), 0);
-    let full = filled.store.create_blob(&filled.bucket.name);
+    let full = filled.store.create_blob(&filled.bucket.name, None);
     assert!(matches!(full, Err(StoreError::Full)));
     filled.check(&disk.data());
     filled.delete(2);

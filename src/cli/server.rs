@@ -7,7 +7,7 @@ use crate::config::{Config, Durability};
 use crate::http::{Server, ServerConfig};
 use crate::jobs;
 use crate::s3::App;
-use crate::store::{OpenError, SharedStore, Store, StoreConfig};
+use crate::store::{Kek, MasterKey, OpenError, SharedStore, Store, StoreConfig};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{self, LineWriter};
@@ -36,6 +36,8 @@ pub fn run(config: &Config) -> Result<(), String> {
     let dir = config.data_dir.display();
     let store = open_store(config).map_err(|e| format!("cannot open JOG_DATA_DIR={dir}: {e}"))?;
     let store = Arc::new(store);
+    let master = config.sse_key.as_deref().map(|key| Kek::new(*key));
+    check_master(&store, master.as_ref())?;
     let upkeep = jobs::start(&store).map_err(|e| format!("cannot start a thread: {e}"))?;
     let app = App {
         store: Arc::clone(&store),
@@ -44,6 +46,7 @@ pub fn run(config: &Config) -> Result<(), String> {
             secret_key: config.secret_key.clone(),
         }),
         auth: AuthConfig { region: config.region.clone(), trust_forwarded: config.trust_proxy },
+        master,
         region: config.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
         domains: config.domains.clone(),
         host_id: "jog".to_owned(),
@@ -133,6 +136,23 @@ pub(super) fn open_store(config: &Config) -> Result<Store, OpenError> {
         min_free: config.min_free,
         ..StoreConfig::new(&config.data_dir)
     })
+}
+
+/// Refuses a master key that does not open what is there: reads would fail, and what is written now
+/// could not be read with the right one.
+fn check_master(store: &Store, master: Option<&Kek>) -> Result<(), String> {
+    match store.check_master(master).map_err(|e| format!("cannot check JOG_SSE_KEY: {e}"))? {
+        MasterKey::Fits => Ok(()),
+        MasterKey::Missing => {
+            log::warn!(
+                "JOG_SSE_KEY is not set, but was: objects that are encrypted with it cannot be read"
+            );
+            Ok(())
+        }
+        MasterKey::Other => Err("JOG_SSE_KEY is not the key that the objects in JOG_DATA_DIR are \
+                                 encrypted with; set that one"
+            .to_owned()),
+    }
 }
 
 fn listen(config: &Config, app: Arc<App>) -> Result<Server, String> {

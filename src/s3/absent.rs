@@ -42,8 +42,6 @@ nothing! {
     cors => NoSuchCORSConfiguration;
     /// GetBucketLifecycleConfiguration
     lifecycle => NoSuchLifecycleConfiguration;
-    /// GetBucketEncryption
-    encryption => ServerSideEncryptionConfigurationNotFoundError;
     /// GetBucketWebsite
     website => NoSuchWebsiteConfiguration;
     /// GetPublicAccessBlock

@@ -1,6 +1,6 @@
 //! GetObjectAttributes.
 
-use super::{Call, S3Error, document, object, versioning};
+use super::{Call, S3Error, document, encryption, object, versioning};
 use crate::http::Response;
 use crate::limits::{MAX_LIST_KEYS, MAX_PARTS};
 use crate::store::{Data, Object, Part};
@@ -30,6 +30,7 @@ pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         return Err(bad(unknown));
     }
     let (bucket, object) = object::find(call)?;
+    encryption::of_read(call, object.extra.seal.as_ref())?;
     let mut xml = Writer::document();
     xml.root("GetObjectAttributesResponse");
     if wanted.contains(&"ETag") {

@@ -1,9 +1,47 @@
 //! A bucket's ServerSideEncryptionConfiguration: what its new objects get if their requests do not
 //! say, and whether they may have keys of their clients.
 
-use super::encryption::{AES256, kms};
-use super::{Code, S3Error};
+use super::encryption::{AES256, Key, kms};
+use super::{Call, Code, S3Error};
+use crate::http::{Payload, Response};
+use crate::store::{Bucket, ConfigKind};
 use crate::xml::{self, Element, Writer};
+
+/// PutBucketEncryption
+pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    let document = call.document()?;
+    let bucket = call.bucket()?;
+    let wanted = BucketEncryption::parse(&document)?;
+    if wanted.server {
+        // A default that nobody could honour would refuse every write.
+        Key::server(call.app.master.as_ref())?;
+    }
+    set(call, &bucket, Some(wanted.document()))?;
+    Ok(Response::new(200))
+}
+
+/// GetBucketEncryption
+pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    let bucket = call.bucket()?;
+    let document = bucket.config(ConfigKind::Encryption).ok_or_else(|| {
+        S3Error::from(Code::ServerSideEncryptionConfigurationNotFoundError)
+            .element("BucketName", bucket.name.as_str())
+    })?;
+    Ok(Response::new(200)
+        .header("content-type", "application/xml")
+        .payload(Payload::Bytes(document.as_bytes().to_vec())))
+}
+
+/// DeleteBucketEncryption
+pub fn delete(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    let bucket = call.bucket()?;
+    set(call, &bucket, None)?;
+    Ok(Response::new(204))
+}
+
+fn set(call: &Call<'_, '_>, bucket: &Bucket, document: Option<String>) -> Result<(), S3Error> {
+    Ok(call.app.store.set_config(bucket.id, ConfigKind::Encryption, document)??)
+}
 
 /// A bucket's ServerSideEncryptionConfiguration.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -19,6 +57,20 @@ pub struct BucketEncryption {
 }
 
 impl BucketEncryption {
+    /// That of a bucket; one without has no default and blocks nothing.
+    pub fn of(bucket: &Bucket) -> Result<Self, S3Error> {
+        match bucket.config(ConfigKind::Encryption) {
+            None => Ok(Self::default()),
+            Some(document) => Self::parse(document.as_bytes()).map_err(|_| S3Error {
+                source: Some(format!(
+                    "{} has an encryption configuration of another kind",
+                    bucket.name
+                )),
+                ..Code::InternalError.into()
+            }),
+        }
+    }
+
     /// Reads the document of PutBucketEncryption.
     pub fn parse(document: &[u8]) -> Result<Self, S3Error> {
         let malformed = || S3Error::from(Code::MalformedXML);
@@ -56,7 +108,7 @@ impl BucketEncryption {
     }
 
     /// The document of GetBucketEncryption.
-    pub fn document(&self) -> Vec<u8> {
+    pub fn document(&self) -> String {
         let mut xml = Writer::document();
         xml.root("ServerSideEncryptionConfiguration");
         xml.open("Rule");
@@ -75,7 +127,7 @@ impl BucketEncryption {
         }
         xml.close("Rule");
         xml.close("ServerSideEncryptionConfiguration");
-        xml.finish()
+        String::from_utf8(xml.finish()).expect("it was made of strings")
     }
 }
 
@@ -139,7 +191,7 @@ mod tests {
         );
         for rules in [&apply(aes), blocks, &all] {
             let config = parse(rules).unwrap();
-            assert_eq!(BucketEncryption::parse(&config.document()).unwrap(), config);
+            assert_eq!(BucketEncryption::parse(config.document().as_bytes()).unwrap(), config);
         }
         let kms = "<SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>k</KMSMasterKeyID>";
         assert_eq!(parse(&apply(kms)), Err(Code::NotImplemented));

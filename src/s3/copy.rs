@@ -2,12 +2,16 @@
 //! bytes are moved only for a range, or where links are not to be had.
 
 use super::conditions::{self, Conditions, Verdict};
+use super::encryption::{self, Key};
 use super::receive::{Promised, Received, Sink, with_buffer};
 use super::{Call, Code, S3Error, document, metadata, multipart, object, uri, versioning};
 use crate::auth::Trailers;
 use crate::http::Response;
 use crate::limits::{IO_BUFFER_BYTES, MAX_PARTS, MAX_PUT_BYTES};
-use crate::store::{self, Bucket, Data, Extra, NewData, NewObject, NewPart, Object, ObjectReader};
+use crate::store::{
+    self, BlobId, Bucket, Data, Extra, NewData, NewObject, NewPart, Object, ObjectReader,
+    SourceBlob,
+};
 use crate::types::{
     BucketName, ByteRange, Checksum, ChecksumAlgorithm, ChecksumHasher, ObjectKey, Span, VersionId,
     time,
@@ -141,7 +145,9 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let key = call.key()?.clone();
     // A version of before may come back this way.
     let itself = name.bucket == bucket.name && name.key == key && name.version.is_none();
-    if itself && !replace && call.header("x-amz-website-redirect-location").is_none() {
+    let encryption = encryption::of_write(call, &bucket, call.headers())?;
+    let changes = replace || encryption.is_some();
+    if itself && !changes && call.header("x-amz-website-redirect-location").is_none() {
         return Err(Code::InvalidRequest.with(
             "This copy request is illegal because it is trying to copy an object to itself \
              without changing the object's metadata, storage class, website redirect location \
@@ -160,8 +166,11 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     for _ in 0..COPY_TRIES {
         let (from, source) = find_source(call, &name)?;
         check_size(source.size)?;
-        let Some(data) = link_all(call, &from, &source, &bucket.name)? else { continue };
-        let Some(checksum) = copied_checksum(call, &from, &source, algorithm)? else { continue };
+        let old = encryption::of_source(call, source.extra.seal.as_ref())?;
+        let keys = (old.as_ref(), encryption.as_ref());
+        let Some(data) = link_all(call, &from, &source, &bucket.name, keys)? else { continue };
+        let checksum = copied_checksum(call, &from, &source, algorithm, old.as_ref())?;
+        let Some(checksum) = checksum else { continue };
         let mut meta = source.meta.clone();
         if replace {
             meta = metadata::from_headers(call.headers())?;
@@ -178,16 +187,18 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
             meta,
             owner: call.owner()?.id,
             data,
-            extra: match copies_tags {
-                true => Extra { tags: source.extra.tags.clone(), ..extra.clone() },
-                false => extra.clone(),
+            extra: Extra {
+                tags: if copies_tags { source.extra.tags.clone() } else { extra.tags.clone() },
+                seal: Key::empty_seal(encryption.as_ref())?,
+                ..extra.clone()
             },
         };
         let stored = call.app.store.put_object(bucket.id, new, precondition.clone())??;
         let etag = source.etag.quoted();
         let response = result("CopyObjectResult", &etag, stored.modified_ms, checksum);
         let response = versioning::name(response, stored.version_id);
-        return Ok(name_source(response, &from, &source));
+        let response = name_source(response, &from, &source);
+        return Ok(Key::describe(encryption.as_ref(), response));
     }
     Err(Code::SlowDown.into())
 }
@@ -217,18 +228,24 @@ fn result(root: &str, etag: &str, modified_ms: i64, checksum: Option<Checksum>) 
     document(200, xml)
 }
 
-/// Links every file of an object; `None` if one of them is gone.
+/// The keys of the source and of the copy.
+type Keys<'a> = (Option<&'a Key>, Option<&'a Key>);
+
+/// Links every file of an object, or copies it where it is to be encrypted or decrypted; `None` if
+/// one of them is gone.
 fn link_all(
     call: &Call<'_, '_>,
     from: &Bucket,
     source: &Object,
     to: &BucketName,
+    keys: Keys<'_>,
 ) -> Result<Option<NewData>, S3Error> {
     let store = &call.app.store;
+    let sealing = Key::sealing(keys.1);
     let manifest = match source.data {
         Data::Empty => return Ok(Some(NewData::Empty)),
         Data::Blob(blob) => {
-            let linked = store.link_blob(&from.name, blob, source.crc64, to)?;
+            let linked = store.copy_blob(whole(from, source, blob, keys.0), to, sealing)?;
             return Ok(linked.map(NewData::Blob));
         }
         Data::Parts(manifest) => manifest,
@@ -237,15 +254,42 @@ fn link_all(
     for part in store.parts(manifest, 0, MAX_PARTS as usize)? {
         let blob = match part.blob {
             None => None,
-            Some(blob) => match store.link_blob(&from.name, blob, part.crc64, to)? {
-                None => return Ok(None),
-                linked => linked,
-            },
+            Some(blob) => {
+                let file = SourceBlob {
+                    bucket: &from.name,
+                    blob,
+                    size: part.size,
+                    crc64: part.crc64,
+                    seal: part.seal.as_ref(),
+                    kek: Key::kek(keys.0),
+                };
+                match store.copy_blob(file, to, sealing)? {
+                    None => return Ok(None),
+                    copied => copied,
+                }
+            }
         };
         parts.push(NewPart { part, blob });
     }
     let whole = parts.iter().map(|p| p.part.size).sum::<u64>() == source.size;
     Ok(whole.then_some(NewData::Parts(parts)))
+}
+
+/// The file of an object that has one.
+fn whole<'a>(
+    from: &'a Bucket,
+    source: &'a Object,
+    blob: BlobId,
+    key: Option<&'a Key>,
+) -> SourceBlob<'a> {
+    SourceBlob {
+        bucket: &from.name,
+        blob,
+        size: source.size,
+        crc64: source.crc64,
+        seal: source.extra.seal.as_ref(),
+        kek: Key::kek(key),
+    }
 }
 
 /// The checksum of the copy: the source's, or one that the client asks for, computed if it is not
@@ -255,14 +299,14 @@ fn copied_checksum(
     from: &Bucket,
     source: &Object,
     wanted: Option<ChecksumAlgorithm>,
+    key: Option<&Key>,
 ) -> Result<Option<Option<Checksum>>, S3Error> {
     let Some(algorithm) = wanted else { return Ok(Some(source.checksum.clone())) };
     if let Some(known) = known_checksum(source, algorithm) {
         return Ok(Some(Some(known)));
     }
-    let Some(mut reader) = call.app.store.open_object(&from.name, source, None)? else {
-        return Ok(None);
-    };
+    let reader = call.app.store.open_object(&from.name, source, None, Key::kek(key))?;
+    let Some(mut reader) = reader else { return Ok(None) };
     let mut hasher = ChecksumHasher::new(algorithm);
     each_piece(&mut reader, |piece| {
         hasher.update(piece);
@@ -323,20 +367,24 @@ pub fn upload_part_copy(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let name = source_of(call)?;
     let bucket = call.bucket()?;
     let upload = multipart::find_upload(call, &bucket)?;
+    let encryption = encryption::of_part(call, upload.extra.seal.as_ref())?;
     let algorithm = upload.checksum.map(|(algorithm, _)| algorithm);
     for _ in 0..COPY_TRIES {
         let (from, source) = find_source(call, &name)?;
         let span = source_range(call, source.size)?;
         check_size(span.map_or(source.size, |s| s.len))?;
-        let received = match link_part(call, &from, &source, span, &bucket, algorithm)? {
+        let old = encryption::of_source(call, source.extra.seal.as_ref())?;
+        let keys = (old.as_ref(), encryption.as_ref());
+        let received = match link_part(call, &from, &source, span, &bucket, algorithm, keys)? {
             Some(received) => Some(received),
-            None => copy_part(call, &from, &source, span, &bucket, algorithm)?,
+            None => copy_part(call, &from, &source, span, &bucket, algorithm, keys)?,
         };
         let Some(received) = received else { continue };
         let checksum = received.checksum.clone();
         let (etag, modified_ms) = multipart::store_part(call, &upload, number, received)?;
         let response = result("CopyPartResult", &etag.quoted(), modified_ms, checksum);
-        return Ok(name_source(response, &from, &source));
+        let response = name_source(response, &from, &source);
+        return Ok(Key::describe(encryption.as_ref(), response));
     }
     Err(Code::SlowDown.into())
 }
@@ -349,9 +397,10 @@ fn link_part(
     span: Option<Span>,
     to: &Bucket,
     algorithm: Option<ChecksumAlgorithm>,
+    keys: Keys<'_>,
 ) -> Result<Option<Received>, S3Error> {
-    let whole = span.is_none_or(|s| s.len == source.size);
-    let (Data::Blob(blob), Some(md5), true) = (source.data, source.etag.md5(), whole) else {
+    let whole_source = span.is_none_or(|s| s.len == source.size);
+    let (Data::Blob(blob), Some(md5), true) = (source.data, source.etag.md5(), whole_source) else {
         return Ok(None);
     };
     let checksum = match algorithm {
@@ -361,7 +410,8 @@ fn link_part(
             None => return Ok(None),
         },
     };
-    let linked = call.app.store.link_blob(&from.name, blob, source.crc64, &to.name)?;
+    let file = whole(from, source, blob, keys.0);
+    let linked = call.app.store.copy_blob(file, &to.name, Key::sealing(keys.1))?;
     Ok(linked.map(|blob| Received {
         blob: Some(blob),
         size: source.size,
@@ -379,10 +429,12 @@ fn copy_part(
     span: Option<Span>,
     to: &Bucket,
     algorithm: Option<ChecksumAlgorithm>,
+    keys: Keys<'_>,
 ) -> Result<Option<Received>, S3Error> {
     let store: &store::Store = &call.app.store;
-    let Some(mut reader) = store.open_object(&from.name, source, span)? else { return Ok(None) };
-    let mut sink = Sink::new(store.create_blob(&to.name)?, algorithm);
+    let reader = store.open_object(&from.name, source, span, Key::kek(keys.0))?;
+    let Some(mut reader) = reader else { return Ok(None) };
+    let mut sink = Sink::new(store.create_blob(&to.name, Key::sealing(keys.1))?, algorithm);
     each_piece(&mut reader, |piece| sink.write(piece))?;
     sink.finish(&Promised::default(), &Trailers::new()).map(Some)
 }

@@ -5,9 +5,9 @@
 //! request). SSE-KMS and DSSE-KMS are refused once they are known to be asked for correctly.
 
 use super::bucket_encryption::BucketEncryption;
-use super::{Code, S3Error};
+use super::{Call, Code, S3Error};
 use crate::http::{Headers, Response};
-use crate::store::{KEY_BYTES, Kek, Seal, SealMode, Sealing};
+use crate::store::{Bucket, KEY_BYTES, Kek, Seal, SealMode, Sealing, StoreError};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use md5::{Digest, Md5};
 use std::fmt;
@@ -123,13 +123,18 @@ impl Key {
     }
 
     /// What seals the data keys of new files.
-    pub fn sealing(&self) -> &Sealing {
-        &self.sealing
+    pub fn sealing(key: Option<&Self>) -> Option<&Sealing> {
+        key.map(|key| &key.sealing)
     }
 
     /// The key itself, for reading.
-    pub fn kek(&self) -> &Kek {
-        &self.sealing.kek
+    pub fn kek(key: Option<&Self>) -> Option<&Kek> {
+        key.map(|key| &key.sealing.kek)
+    }
+
+    /// The seal of an object or an upload without a file of its own.
+    pub fn empty_seal(key: Option<&Self>) -> Result<Option<Seal>, StoreError> {
+        key.map(|key| key.sealing.empty()).transpose()
     }
 
     /// Adds the headers that tell of encryption to an answer.
@@ -204,6 +209,51 @@ impl Wanted {
             Self::Default => Ok(None),
         }
     }
+}
+
+/// The key that a new object of a bucket gets; none: it is not encrypted. `headers`: those of the
+/// request, or the fields of a form.
+pub fn of_write(
+    call: &Call<'_, '_>,
+    bucket: &Bucket,
+    headers: &Headers,
+) -> Result<Option<Key>, S3Error> {
+    let configured = BucketEncryption::of(bucket)?;
+    Wanted::from_headers(headers)?.resolve(&configured, call.app.master.as_ref())
+}
+
+/// The key for reading an object.
+pub fn of_read(call: &Call<'_, '_>, seal: Option<&Seal>) -> Result<Option<Key>, S3Error> {
+    refuse_method(call.headers())?;
+    opening(seal, Key::customer(call.headers())?, call.app.master.as_ref())
+}
+
+/// The key for reading the source of a copy.
+pub fn of_source(call: &Call<'_, '_>, seal: Option<&Seal>) -> Result<Option<Key>, S3Error> {
+    opening(seal, Key::source_customer(call.headers())?, call.app.master.as_ref())
+}
+
+/// The key for a part of an upload.
+pub fn of_part(call: &Call<'_, '_>, seal: Option<&Seal>) -> Result<Option<Key>, S3Error> {
+    refuse_method(call.headers())?;
+    continuing(seal, Key::customer(call.headers())?, call.app.master.as_ref())
+}
+
+/// The key for completing an upload. A customer need not send it again, unless the upload has a
+/// checksum (AWS, CompleteMultipartUpload: "required only when the object was created using a
+/// checksum algorithm").
+pub fn of_complete(
+    call: &Call<'_, '_>,
+    seal: Option<&Seal>,
+    has_checksum: bool,
+) -> Result<Option<Key>, S3Error> {
+    refuse_method(call.headers())?;
+    let customer = Key::customer(call.headers())?;
+    let needs_none = seal.is_some_and(|s| s.mode == SealMode::Customer) && !has_checksum;
+    if customer.is_none() && needs_none {
+        return Ok(None);
+    }
+    continuing(seal, customer, call.app.master.as_ref())
 }
 
 /// Headers of SSE-KMS without SSE-KMS. A bucket key that is not wanted is what everybody gets.
@@ -286,7 +336,7 @@ pub fn continuing(
 /// s3-tests have it; AWS has answered AccessDenied.
 fn check(seal: &Seal, customer: Option<Key>, needed: &'static str) -> Result<Key, S3Error> {
     let key = customer.ok_or_else(|| Code::InvalidRequest.with(needed))?;
-    if !seal.opens_with(key.kek()) {
+    if !seal.opens_with(&key.sealing.kek) {
         return Err(Code::InvalidRequest
             .with("The provided encryption parameters did not match the ones used originally."));
     }

@@ -1,5 +1,6 @@
 //! PostObject: an upload from a browser's form, with a signed policy.
 
+use super::encryption::{self, Key};
 use super::multipart_form::{FormFault, FormReader, Preamble, boundary};
 use super::object::with_checksum;
 use super::receive::{Promised, Received, Sink, drain};
@@ -63,7 +64,10 @@ pub fn post_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let extra = extra_of(&preamble, &bucket)?;
     let promised = Promised::from_fields(&preamble.fields)?;
 
-    let writer = call.app.store.create_blob(&bucket.name)?;
+    let fields = preamble.fields.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+    let encryption = encryption::of_write(call, &bucket, &Headers::new(fields))?;
+
+    let writer = call.app.store.create_blob(&bucket.name, Key::sealing(encryption.as_ref()))?;
     let mut sink = Sink::new(writer, promised.algorithm);
     form.file(|piece| {
         sink.write(piece)?;
@@ -91,12 +95,13 @@ pub fn post_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         meta,
         owner: call.owner()?.id,
         data: blob.map_or(NewData::Empty, NewData::Blob),
-        extra,
+        extra: Extra { seal: Key::empty_seal(encryption.as_ref())?, ..extra },
     };
     let stored = call.app.store.put_object(bucket.id, new, Precondition::default())??;
     let response = answer(call, &preamble, &bucket, &key, &etag);
     let response = versioning::name(response, stored.version_id);
-    Ok(with_checksum(response, checksum.as_ref()))
+    let response = with_checksum(response, checksum.as_ref());
+    Ok(Key::describe(encryption.as_ref(), response))
 }
 
 /// The key of the upload, and whether its sender may make it.

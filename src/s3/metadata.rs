@@ -19,15 +19,8 @@ const SYSTEM: [&str; 6] = [
 ];
 /// Headers that ask for what JOG does not have; each is refused rather than ignored. One that ends
 /// in `-` stands for all that start with it.
-const UNSUPPORTED: [&str; 7] = [
-    "x-amz-server-side-encryption",
-    "x-amz-server-side-encryption-",
-    "x-amz-copy-source-server-side-encryption-",
-    "x-amz-grant-",
-    "x-amz-write-offset-bytes",
-    "x-amz-mfa",
-    "x-amz-rename-source",
-];
+const UNSUPPORTED: [&str; 4] =
+    ["x-amz-grant-", "x-amz-write-offset-bytes", "x-amz-mfa", "x-amz-rename-source"];
 /// Canned ACLs that AWS has; JOG has those that give nothing to anybody but the owner.
 const CANNED_ACLS: [&str; 8] = [
     "private",
@@ -183,11 +176,7 @@ mod tests {
 
     #[test]
     fn refuses_what_it_would_not_honour() {
-        for (name, value) in [
-            ("x-amz-server-side-encryption", "AES256"),
-            ("x-amz-acl", "public-read"),
-            ("x-amz-storage-class", "GLACIER"),
-        ] {
+        for (name, value) in [("x-amz-acl", "public-read"), ("x-amz-storage-class", "GLACIER")] {
             let error = refuse_unsupported(&headers(&[(name, value)])).unwrap_err();
             assert_eq!(error.code, Code::NotImplemented, "{name}");
         }

@@ -43,6 +43,8 @@ pub struct App {
     pub keys: Box<dyn Keys>,
     /// How to authenticate.
     pub auth: AuthConfig,
+    /// `JOG_SSE_KEY`: the master key of SSE-S3.
+    pub master: Option<store::Kek>,
     /// `JOG_REGION`: what GetBucketLocation says of buckets that were made without one.
     pub region: String,
     /// `JOG_DOMAIN`: requests to `bucket.domain` are virtual-host style.

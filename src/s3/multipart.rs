@@ -8,11 +8,12 @@ mod listing;
 pub use complete::complete;
 pub use listing::{list_parts, list_uploads};
 
+use super::encryption::{self, Key};
 use super::receive::{Promised, Received, receive};
 use super::{Call, Code, S3Error, document, metadata, object};
 use crate::http::Response;
 use crate::limits::MAX_PARTS;
-use crate::store::{Bucket, NewPart, NewUpload, Part, Upload};
+use crate::store::{Bucket, Extra, NewPart, NewUpload, Part, Upload};
 use crate::types::{ChecksumAlgorithm, ChecksumType, ETag};
 use crate::xml::Writer;
 
@@ -26,8 +27,14 @@ pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     )?;
     let bucket = call.bucket()?;
     let extra = object::extra(call.headers(), &bucket)?;
-    let new =
-        NewUpload { key: call.key()?.clone(), owner: call.owner()?.id, meta, checksum, extra };
+    let encryption = encryption::of_write(call, &bucket, call.headers())?;
+    let new = NewUpload {
+        key: call.key()?.clone(),
+        owner: call.owner()?.id,
+        meta,
+        checksum,
+        extra: Extra { seal: Key::empty_seal(encryption.as_ref())?, ..extra },
+    };
     let upload = call.app.store.create_upload(bucket.id, new)??;
     let mut xml = Writer::document();
     xml.root("InitiateMultipartUploadResult");
@@ -35,7 +42,7 @@ pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     xml.text("Key", upload.key.as_str());
     xml.text("UploadId", &upload.upload_id);
     xml.close("InitiateMultipartUploadResult");
-    let response = document(200, xml);
+    let response = Key::describe(encryption.as_ref(), document(200, xml));
     Ok(match checksum {
         Some((algorithm, kind)) => response
             .header("x-amz-checksum-algorithm", algorithm.name())
@@ -50,6 +57,7 @@ pub fn upload_part(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let number = part_number(call)?;
     let bucket = call.bucket()?;
     let upload = find_upload(call, &bucket)?;
+    let encryption = encryption::of_part(call, upload.extra.seal.as_ref())?;
     let want = upload.checksum.map(|(algorithm, _)| algorithm);
     // Before the body: a part that cannot be taken is not worth receiving.
     let sent = Promised::from_headers(call.headers())?.algorithm;
@@ -58,10 +66,11 @@ pub fn upload_part(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     {
         return Err(another_algorithm(want, sent));
     }
-    let received = receive(call, &bucket, want)?;
+    let received = receive(call, &bucket, want, encryption.as_ref())?;
     let checksum = received.checksum.clone();
     let (etag, _) = store_part(call, &upload, number, received)?;
-    let mut response = Response::new(200).header("etag", etag.quoted());
+    let response = Response::new(200).header("etag", etag.quoted());
+    let mut response = Key::describe(encryption.as_ref(), response);
     if let Some(checksum) = &checksum {
         response = response.header(checksum.algorithm.header(), checksum.text());
     }
@@ -128,7 +137,7 @@ pub(super) fn store_part(
         md5: received.md5,
         crc64: received.crc64,
         checksum: received.checksum,
-        // The store sets both: the time is that of the commit.
+        // The store sets these: the time is that of the commit, the others are the file's.
         modified_ms: 0,
         blob: None,
         seal: None,

@@ -1,6 +1,7 @@
 //! PutObject, GetObject, HeadObject.
 
 use super::conditions::{self, Conditions, Verdict};
+use super::encryption::{self, Key};
 use super::receive::{receive, with_buffer};
 use super::{Call, Code, S3Error, lock, metadata, multipart, tagging, versioning};
 use crate::auth::Identity;
@@ -39,7 +40,8 @@ pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
             .map_err(|violation| S3Error::from(store::Refused::Precondition(violation)))?;
     }
     let owner = call.owner()?.id;
-    let received = receive(call, &bucket, None)?;
+    let encryption = encryption::of_write(call, &bucket, call.headers())?;
+    let received = receive(call, &bucket, None, encryption.as_ref())?;
     let etag = ETag::from_md5(&received.md5);
     let new = NewObject {
         key,
@@ -50,11 +52,12 @@ pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         meta,
         owner,
         data: received.blob.map_or(NewData::Empty, NewData::Blob),
-        extra,
+        extra: Extra { seal: Key::empty_seal(encryption.as_ref())?, ..extra },
     };
     let stored = call.app.store.put_object(bucket.id, new, precondition)??;
     let response = Response::new(200).header("etag", etag.quoted());
     let response = versioning::name(response, stored.version_id);
+    let response = Key::describe(encryption.as_ref(), response);
     Ok(with_checksum(response, received.checksum.as_ref()))
 }
 
@@ -145,6 +148,7 @@ struct Selection {
 fn read(call: &mut Call<'_, '_>, with_body: bool) -> Result<Response, S3Error> {
     for _ in 0..READ_TRIES {
         let (bucket, object) = find(call)?;
+        let encryption = encryption::of_read(call, object.extra.seal.as_ref())?;
         match Conditions::of_read(call.headers()).check(&object) {
             Verdict::Proceed => {}
             Verdict::NotModified => return Ok(describe(Response::new(304), &bucket, &object)),
@@ -153,15 +157,15 @@ fn read(call: &mut Call<'_, '_>, with_body: bool) -> Result<Response, S3Error> {
             }
         }
         let selection = select(call, &object)?;
-        let mut response = respond(call, &bucket, &object, &selection)?;
+        let response = respond(call, &bucket, &object, &selection)?;
+        let mut response = Key::describe(encryption.as_ref(), response);
         if !with_body {
             let len = selection.span.map_or(object.size, |s| s.len);
             return Ok(response.payload(Payload::Length(len)));
         }
-        let Some(reader) = call.app.store.open_object(&bucket.name, &object, selection.span)?
-        else {
-            continue;
-        };
+        let kek = Key::kek(encryption.as_ref());
+        let reader = call.app.store.open_object(&bucket.name, &object, selection.span, kek)?;
+        let Some(reader) = reader else { continue };
         response.payload = content(call, &object, reader)?;
         return Ok(response);
     }

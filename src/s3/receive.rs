@@ -1,5 +1,6 @@
 //! From the socket to a durable file: the one way in which object bytes come in.
 
+use super::encryption::Key;
 use super::{Call, Code, S3Error};
 use crate::auth::{PayloadReader, Trailers};
 use crate::http::Headers;
@@ -28,11 +29,13 @@ pub struct Received {
 }
 
 /// Receives the call's body into a new file of the bucket: length and limits, Content-MD5,
-/// x-amz-checksum-* as header or trailer, signatures. Nothing is left behind on an error.
+/// x-amz-checksum-* as header or trailer, signatures. The file is encrypted with `encryption`.
+/// Nothing is left behind on an error.
 pub fn receive(
     call: &mut Call<'_, '_>,
     bucket: &Bucket,
     want: Option<ChecksumAlgorithm>,
+    encryption: Option<&Key>,
 ) -> Result<Received, S3Error> {
     let headers = &call.request.headers;
     let promised = Promised::from_headers(headers)?;
@@ -42,8 +45,8 @@ pub fn receive(
     if length.is_some_and(|length| length > MAX_PUT_BYTES) {
         return Err(Code::EntityTooLarge.into());
     }
-    let mut sink =
-        Sink::new(call.app.store.create_blob(&bucket.name)?, promised.algorithm.or(want));
+    let writer = call.app.store.create_blob(&bucket.name, Key::sealing(encryption))?;
+    let mut sink = Sink::new(writer, promised.algorithm.or(want));
     with_buffer(length.unwrap_or(u64::MAX), |buffer| -> Result<(), S3Error> {
         loop {
             let n = payload.read(buffer)?;

@@ -115,8 +115,8 @@ pub fn route(request: &Request, target: Target, query: &Query) -> Option<&'stati
 }
 
 use super::{
-    absent, attributes, bucket, copy, delete, form, list, lock, multipart, object, tagging,
-    versioning,
+    absent, attributes, bucket, bucket_encryption, copy, delete, form, list, lock, multipart,
+    object, tagging, versioning,
 };
 use Body::{Document, None as NoBody, Stream};
 use Method::{Delete, Get, Head, Options, Post, Put};
@@ -186,9 +186,9 @@ pub static OPERATIONS: &[Operation] = rows! {
     GetBucketWebsite: Get Bucket [Q("website")], "s3:GetBucketWebsite", NoBody, absent::website;
     PutBucketWebsite: Put Bucket [Q("website")], "s3:PutBucketWebsite", NoBody, absent::not_implemented;
     DeleteBucketWebsite: Delete Bucket [Q("website")], "s3:DeleteBucketWebsite", NoBody, absent::not_implemented;
-    GetBucketEncryption: Get Bucket [Q("encryption")], "s3:GetEncryptionConfiguration", NoBody, absent::encryption;
-    PutBucketEncryption: Put Bucket [Q("encryption")], "s3:PutEncryptionConfiguration", NoBody, absent::not_implemented;
-    DeleteBucketEncryption: Delete Bucket [Q("encryption")], "s3:PutEncryptionConfiguration", NoBody, absent::not_implemented;
+    GetBucketEncryption: Get Bucket [Q("encryption")], "s3:GetEncryptionConfiguration", NoBody, bucket_encryption::get;
+    PutBucketEncryption: Put Bucket [Q("encryption")], "s3:PutEncryptionConfiguration", Document, bucket_encryption::put;
+    DeleteBucketEncryption: Delete Bucket [Q("encryption")], "s3:PutEncryptionConfiguration", NoBody, bucket_encryption::delete;
     GetObjectLockConfiguration: Get Bucket [Q("object-lock")], "s3:GetBucketObjectLockConfiguration", NoBody, lock::get_configuration;
     PutObjectLockConfiguration: Put Bucket [Q("object-lock")], "s3:PutBucketObjectLockConfiguration", Document, lock::put_configuration;
     GetBucketLogging: Get Bucket [Q("logging")], "s3:GetBucketLogging", NoBody, absent::logging;

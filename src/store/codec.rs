@@ -1,6 +1,6 @@
 //! How values stand in columns.
 
-use super::{BlobId, Data, Extra, ManifestId, Meta, Part, StoreError, Summary, Upload};
+use super::{BlobId, Data, Extra, ManifestId, Meta, Part, Seal, StoreError, Summary, Upload};
 use crate::types::{
     Checksum, ChecksumAlgorithm, ChecksumType, ETag, Lock, ObjectKey, Retention, RetentionMode,
     Tags,
@@ -113,7 +113,21 @@ pub fn extra(row: &Row<'_>, at: usize) -> Result<Extra, StoreError> {
         None => Tags::default(),
         Some(json) => Tags::stored(serde_json::from_str(json).map_err(|_| corrupt("tags"))?),
     };
-    Ok(Extra { tags, lock: lock(row, at + 1)?, seal: row.get(at + 4)?, acl: row.get(at + 5)? })
+    let (seal, acl) = (seal(row, at + 4)?, row.get(at + 5)?);
+    Ok(Extra { tags, lock: lock(row, at + 1)?, seal, acl })
+}
+
+/// A seal as a column.
+pub fn encode_seal(seal: Option<&Seal>) -> Option<Vec<u8>> {
+    seal.map(Seal::encode)
+}
+
+/// The seal of a column.
+fn seal(row: &Row<'_>, at: usize) -> Result<Option<Seal>, StoreError> {
+    match row.get_ref(at)?.as_blob_or_null().map_err(|_| corrupt("seal"))? {
+        None => Ok(None),
+        Some(column) => Seal::decode(column).map(Some).ok_or_else(|| corrupt("seal")),
+    }
 }
 
 /// A key that was stored.
@@ -173,7 +187,7 @@ pub fn part(row: &Row<'_>) -> Result<Part, StoreError> {
         crc64: row.get::<_, i64>(4)? as u64,
         checksum: decode_checksum(checksum.as_deref())?,
         blob: row.get::<_, Option<i64>>(6)?.map(BlobId),
-        seal: row.get(7)?,
+        seal: seal(row, 7)?,
     })
 }
 

@@ -22,6 +22,7 @@ mod buckets;
 mod cache;
 mod cipher;
 mod codec;
+mod copy;
 mod db;
 mod error;
 mod folder;
@@ -29,6 +30,7 @@ mod fs;
 mod garbage;
 mod ids;
 mod list;
+mod master;
 mod model;
 mod objects;
 mod open;
@@ -43,8 +45,10 @@ mod versions;
 
 pub use blob::{BlobWriter, ObjectReader, WrittenBlob};
 pub use buckets::BucketChange;
+pub use copy::SourceBlob;
 pub use error::{OpenError, StoreError};
 pub use fs::Fault;
+pub use master::MasterKey;
 pub use model::*;
 pub use open::StoreConfig;
 pub use seal::{KEY_BYTES, Kek, Seal, SealMode, Sealing};
@@ -187,37 +191,27 @@ impl Store {
         Ok(())
     }
 
-    /// Starts a file for new bytes in a bucket. Dropped unfinished, it leaves nothing.
-    /// [`StoreError::Full`] if free space is under the floor.
-    pub fn create_blob(&self, bucket: &BucketName) -> Result<BlobWriter, StoreError> {
-        self.check_space()?;
-        let id = self.new_id()?;
-        self.blobs.create(bucket.as_str(), id, None)
-    }
-
-    /// A further file with the bytes of an existing one, whose row gives their CRC: a hard link
-    /// where the file system has them, else a copy. `None` if the blob is gone (its object was
-    /// overwritten meanwhile).
-    pub fn link_blob(
+    /// Starts a file for new bytes in a bucket, encrypted as `sealing` says. Dropped unfinished, it
+    /// leaves nothing. [`StoreError::Full`] if free space is under the floor.
+    pub fn create_blob(
         &self,
-        from: &BucketName,
-        blob: BlobId,
-        crc64: u64,
-        to: &BucketName,
-    ) -> Result<Option<WrittenBlob>, StoreError> {
+        bucket: &BucketName,
+        sealing: Option<&Sealing>,
+    ) -> Result<BlobWriter, StoreError> {
         self.check_space()?;
         let id = self.new_id()?;
-        let from = self.blobs.path(from.as_str(), blob);
-        self.blobs.link(&from, to.as_str(), id, crc64, None)
+        self.blobs.create(bucket.as_str(), id, sealing)
     }
 
     /// Opens an object's bytes, or a span of them. `None` if they are gone (the object was
-    /// overwritten meanwhile and its garbage collected: read the row again).
+    /// overwritten meanwhile and its garbage collected: read the row again). `kek`: what opens the
+    /// object's seal, if it has one; [`StoreError::WrongKey`] if it does not.
     pub fn open_object(
         &self,
         bucket: &BucketName,
         object: &Object,
         span: Option<Span>,
+        kek: Option<&Kek>,
     ) -> Result<Option<ObjectReader>, StoreError> {
         let span = span.unwrap_or(Span { start: 0, len: object.size });
         let name = bucket.as_str();
@@ -227,9 +221,8 @@ impl Store {
                 let path = self.blobs.path(name, id);
                 let whole = span.len == object.size;
                 let crc64 = whole.then_some(object.crc64);
-                let size = object.size;
-                let segment =
-                    Segment { path, start: span.start, len: span.len, size, seal: None, crc64 };
+                let (size, seal) = (object.size, object.extra.seal.clone());
+                let segment = Segment { path, start: span.start, len: span.len, size, seal, crc64 };
                 (vec![segment], None)
             }
             Data::Parts(manifest) => {
@@ -242,7 +235,7 @@ impl Store {
                 (segments, Some(pin))
             }
         };
-        ObjectReader::new(self.blobs.fs.clone(), segments, None, pin)
+        ObjectReader::new(self.blobs.fs.clone(), segments, kek.cloned(), pin)
     }
 
     /// The stretches of files that make up a span of a multipart object.
@@ -267,7 +260,7 @@ impl Store {
                         start: start - at,
                         len,
                         size: part.size,
-                        seal: None,
+                        seal: part.seal,
                         crc64: (len == part.size).then_some(part.crc64),
                     });
                 }
@@ -332,19 +325,20 @@ impl Store {
 
     /// Writes an object; what was at its key becomes garbage in the same transaction.
     pub fn put_object(&self, bucket: i64, new: NewObject, if_: Precondition) -> Outcome<Stored> {
-        let NewObject { key, size, etag, crc64, checksum, meta, owner, data, extra } = new;
+        let NewObject { key, size, etag, crc64, checksum, meta, owner, data, mut extra } = new;
         let mut files = Files::new();
         let mut parts = Vec::new();
         let data = match data {
             NewData::Empty => Data::Empty,
             NewData::Blob(blob) => {
                 let id = blob.id;
+                extra.seal = blob.seal.clone();
                 files.push(blob);
                 Data::Blob(id)
             }
             NewData::Parts(new_parts) => {
                 for NewPart { mut part, blob } in new_parts {
-                    part.blob = blob.as_ref().map(|b| b.id);
+                    part.place(blob.as_ref());
                     files.extend(blob);
                     parts.push(part);
                 }
@@ -468,7 +462,7 @@ impl Store {
     pub fn put_part(&self, upload: &Upload, part: NewPart) -> Outcome<i64> {
         let manifest = upload.manifest;
         let NewPart { mut part, blob } = part;
-        part.blob = blob.as_ref().map(|b| b.id);
+        part.place(blob.as_ref());
         let files = blob.into_iter().collect();
         self.write_files(files, move |conn| uploads::put_part(conn, manifest, &part))
     }

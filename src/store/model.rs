@@ -1,6 +1,7 @@
 //! What the store keeps, as its callers see it.
 
 use super::blob::WrittenBlob;
+use super::seal::Seal;
 use crate::types::{
     BucketName, Checksum, ChecksumAlgorithm, ChecksumType, Current, ETag, Lock, ObjectKey,
     Precondition, Tags, VersionId, Versioning, Violation,
@@ -178,8 +179,9 @@ pub struct Extra {
     pub tags: Tags,
     /// What protects it.
     pub lock: Lock,
-    /// How its bytes are encrypted; `None`: they are not.
-    pub seal: Option<Vec<u8>>,
+    /// The sealed key of its file, if it is encrypted; the store takes it from a
+    /// [`NewData::Blob`]. Without a file of its own, a seal that its key can be checked with.
+    pub seal: Option<Seal>,
     /// Its access control list as JSON; `None`: its owner has full control.
     pub acl: Option<String>,
 }
@@ -242,8 +244,16 @@ pub struct Part {
     pub modified_ms: i64,
     /// Its file; `None` for a part of 0 bytes.
     pub blob: Option<BlobId>,
-    /// How its bytes are encrypted; `None`: they are not.
-    pub seal: Option<Vec<u8>>,
+    /// The sealed key of its file, if it is encrypted.
+    pub seal: Option<Seal>,
+}
+
+impl Part {
+    /// Takes from the part's file what the row has of it.
+    pub(super) fn place(&mut self, file: Option<&WrittenBlob>) {
+        self.blob = file.map(|file| file.id);
+        self.seal = file.and_then(|file| file.seal.clone());
+    }
 }
 
 /// What a writer wants to become an object's bytes.
@@ -257,8 +267,8 @@ pub enum NewData {
     Parts(Vec<NewPart>),
 }
 
-/// A part to be stored: what is known of it, and its file (`None`: 0 bytes). `part.blob` is
-/// ignored; the store takes it from `blob`.
+/// A part to be stored: what is known of it, and its file (`None`: 0 bytes). `part.blob` and
+/// `part.seal` are ignored; the store takes them from `blob`.
 #[derive(Debug)]
 pub struct NewPart {
     /// Its attributes.

@@ -275,7 +275,7 @@ pub fn put_adding(
         retention,
         retain_until_ms,
         new.extra.lock.legal_hold,
-        new.extra.seal,
+        codec::encode_seal(new.extra.seal.as_ref()),
         new.extra.acl,
     ])?;
     // A null version is not named in the answer to its write.

@@ -10,6 +10,7 @@
 use super::StoreError;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -58,6 +59,14 @@ impl Kek {
 
     fn cipher(&self) -> Aes256Gcm {
         Aes256Gcm::new((&*self.0).into())
+    }
+
+    /// A number by which this key is known again.
+    pub(super) fn fingerprint(&self) -> i64 {
+        let hash = Sha256::new().chain_update(b"jog master key\0").chain_update(&self.0[..]);
+        let hash: [u8; 32] = hash.finalize().into();
+        let [a, b, c, d, e, f, g, h, ..] = hash;
+        i64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 }
 
@@ -135,8 +144,8 @@ impl Sealing {
     }
 }
 
-/// What the tag of a sealed key covers besides the key.
-fn bound(mode: SealMode) -> [u8; 2] {
+/// What the tag of a sealed key covers besides the key, and what its column starts with.
+pub(super) fn bound(mode: SealMode) -> [u8; 2] {
     [VERSION, mode.number()]
 }
 

@@ -53,7 +53,7 @@ pub fn create(
         retention,
         retain_until_ms,
         upload.extra.lock.legal_hold,
-        upload.extra.seal,
+        codec::encode_seal(upload.extra.seal.as_ref()),
         upload.extra.acl,
     ])?;
     Ok(Ok(upload))
@@ -171,7 +171,7 @@ pub fn insert_part(
         part.crc64 as i64,
         codec::encode_checksum(part.checksum.as_ref()),
         part.blob.map(|blob| blob.0),
-        part.seal,
+        codec::encode_seal(part.seal.as_ref()),
     ])?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! PostObject: uploads from a browser's form.
 
+use super::encryption::{Kind, get};
 use crate::support::sign::{ALGORITHM, Signer, amz_date, now};
 use crate::support::{Response, Server, md5_base64, md5_hex, noise, shared};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -266,4 +267,31 @@ fn promises_and_forms_that_are_none() {
     let other = post("application/x-www-form-urlencoded", "a=b");
     assert!(matches!(other.status, 403 | 405), "{}", other.status);
     Form::new(server, "no-such-bucket-here", "k").send().expect_error(404, "NoSuchBucket");
+}
+
+#[test]
+fn a_form_asks_for_encryption() {
+    let server = super::encryption::server();
+    let bucket = server.bucket("form");
+    let body = noise(1, 70_000);
+    let form = || Form::new(server, &bucket, "k").body(&body);
+    let answer = form().field("x-amz-server-side-encryption", "AES256").send().expect(204);
+    Kind::Server.named(answer);
+    assert!(get(server, &format!("/{bucket}/k"), Kind::Server).body == body);
+    let customer = "x-amz-server-side-encryption-customer-";
+    let key = BASE64_STANDARD.encode([3; 32]);
+    let with_key = |md5: &str| {
+        form()
+            .field(&format!("{customer}algorithm"), "AES256")
+            .field(&format!("{customer}key"), &key)
+            .field(&format!("{customer}key-md5"), md5)
+            .send()
+    };
+    Kind::Customer(3).named(with_key(&md5_base64(&[3; 32])).expect(204));
+    assert!(get(server, &format!("/{bucket}/k"), Kind::Customer(3)).body == body);
+    with_key(&md5_base64(&[4; 32])).expect_error(400, "InvalidArgument");
+    form()
+        .field("x-amz-server-side-encryption", "aws:kms")
+        .send()
+        .expect_error(501, "NotImplemented");
 }

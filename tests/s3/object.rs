@@ -294,7 +294,7 @@ fn what_is_not_had_is_refused() {
     let bucket = server.bucket("meta");
     for (name, value) in [
         ("x-amz-server-side-encryption", "AES256"),
-        ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
+        ("x-amz-server-side-encryption", "aws:kms"),
         ("x-amz-acl", "public-read"),
         ("x-amz-grant-read", "id=1"),
         ("x-amz-storage-class", "GLACIER"),

@@ -12,7 +12,7 @@ pub use audit::{audit, rows};
 use crc_fast::{CrcAlgorithm, checksum};
 use jog::store::{
     Bucket, Created, Data, Entry, ListQuery, NewBucket, NewData, NewObject, NewPart, NewUpload,
-    Object, Outcome, Part, Store, StoreConfig, StoreError, Stored, Upload, WrittenBlob,
+    Object, Outcome, Part, SourceBlob, Store, StoreConfig, StoreError, Stored, Upload, WrittenBlob,
 };
 use jog::types::{BucketName, ETag, ObjectKey, Precondition, Span};
 use md5::{Digest, Md5};
@@ -144,7 +144,7 @@ pub fn bucket(store: &Store, text: &str) -> Bucket {
 
 /// A durable file of these bytes, in pieces as a request would bring them.
 pub fn blob(store: &Store, to: &Bucket, bytes: &[u8]) -> Result<Option<WrittenBlob>, StoreError> {
-    let mut writer = store.create_blob(&to.name)?;
+    let mut writer = store.create_blob(&to.name, None)?;
     for piece in bytes.chunks(100_000) {
         writer.write(piece)?;
     }
@@ -262,16 +262,17 @@ pub fn copy(
 ) -> Result<Option<Stored>, StoreError> {
     let Some(object) = store.object(from.id, &key(source))? else { return Ok(None) };
     let gone = || StoreError::Corrupt(format!("the file of {source:?} is gone"));
-    let link = |blob, crc64| -> Result<WrittenBlob, StoreError> {
-        store.link_blob(&from.name, blob, crc64, &to.name)?.ok_or_else(gone)
+    let link = |blob, size, crc64| -> Result<WrittenBlob, StoreError> {
+        let file = SourceBlob { bucket: &from.name, blob, size, crc64, seal: None, kek: None };
+        store.copy_blob(file, &to.name, None)?.ok_or_else(gone)
     };
     let data = match object.data {
         Data::Empty => NewData::Empty,
-        Data::Blob(blob) => NewData::Blob(link(blob, object.crc64)?),
+        Data::Blob(blob) => NewData::Blob(link(blob, object.size, object.crc64)?),
         Data::Parts(manifest) => {
             let mut parts = Vec::new();
             for part in store.parts(manifest, 0, 10_000)? {
-                let blob = part.blob.map(|blob| link(blob, part.crc64)).transpose()?;
+                let blob = part.blob.map(|blob| link(blob, part.size, part.crc64)).transpose()?;
                 parts.push(NewPart { part, blob });
             }
             NewData::Parts(parts)
@@ -299,7 +300,9 @@ pub fn read(
     span: Option<Span>,
     step: usize,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    let Some(mut reader) = store.open_object(&from.name, object, span)? else { return Ok(None) };
+    let Some(mut reader) = store.open_object(&from.name, object, span, None)? else {
+        return Ok(None);
+    };
     let (mut bytes, mut buf) = (Vec::new(), vec![0; step]);
     let announced = reader.len();
     loop {
@@ -328,7 +331,7 @@ pub fn collect(config: &StoreConfig, any_bucket: &str) -> Result<(), StoreError>
         Err(jog::store::OpenError::Store(error)) => return Err(error),
         Err(error) => panic!("{error}"),
     };
-    match store.create_blob(&name(any_bucket)) {
+    match store.create_blob(&name(any_bucket), None) {
         Err(StoreError::Full) => Ok(()),
         Err(error) => Err(error),
         Ok(_) => panic!("there is never that much room"),

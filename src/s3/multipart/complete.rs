@@ -5,6 +5,7 @@ use super::{checksums, no_such_upload};
 use crate::auth::Trailers;
 use crate::http::{Headers, Response};
 use crate::limits::{MAX_OBJECT_BYTES, MAX_PARTS, MIN_PART_BYTES};
+use crate::s3::encryption::{self, Key};
 use crate::s3::{Call, Code, S3Error, conditions, document, metadata, receive, versioning};
 use crate::store::{Bucket, Completed, NewData, NewObject, Part, Refused, Upload};
 use crate::types::{Checksum, ChecksumAlgorithm, ChecksumType, ETag, Precondition};
@@ -26,8 +27,11 @@ pub fn complete(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         let Some(upload) = call.app.store.upload(bucket.id, call.key()?, upload_id)? else {
             return repeated(call, &bucket, upload_id, &listed);
         };
+        let seal = upload.extra.seal.as_ref();
+        let encryption = encryption::of_complete(call, seal, upload.checksum.is_some())?;
         if let Some(done) = attempt(call, &bucket, &upload, &listed, &claims, &precondition)? {
-            return answer(call, &done);
+            let response = answer(call, &done)?;
+            return Ok(Key::describe(encryption.as_ref(), response));
         }
     }
     Err(Code::SlowDown.into())
