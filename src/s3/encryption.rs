@@ -7,7 +7,7 @@
 use super::bucket_encryption::BucketEncryption;
 use super::{Call, Code, S3Error};
 use crate::http::{Headers, Response};
-use crate::store::{Bucket, KEY_BYTES, Kek, Seal, SealMode, Sealing, StoreError};
+use crate::store::{Bucket, KEY_BYTES, Kek, Part, Seal, SealMode, Sealing, StoreError, Upload};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use md5::{Digest, Md5};
 use std::fmt;
@@ -239,17 +239,19 @@ pub fn of_part(call: &Call<'_, '_>, seal: Option<&Seal>) -> Result<Option<Key>, 
     continuing(seal, Key::customer(call.headers())?, call.app.master.as_ref())
 }
 
-/// The key for completing an upload. A customer need not send it again, unless the upload has a
-/// checksum (AWS, CompleteMultipartUpload: "required only when the object was created using a
-/// checksum algorithm").
+/// The key for completing an upload. A customer need not send it again, unless the upload or one of
+/// its parts has a checksum (AWS, CompleteMultipartUpload: "required only when the object was
+/// created using a checksum algorithm").
 pub fn of_complete(
     call: &Call<'_, '_>,
-    seal: Option<&Seal>,
-    has_checksum: bool,
+    upload: &Upload,
+    parts: &[Part],
 ) -> Result<Option<Key>, S3Error> {
     refuse_method(call.headers())?;
     let customer = Key::customer(call.headers())?;
-    let needs_none = seal.is_some_and(|s| s.mode == SealMode::Customer) && !has_checksum;
+    let seal = upload.extra.seal.as_ref();
+    let checked = upload.checksum.is_some() || parts.iter().any(|p| p.checksum.is_some());
+    let needs_none = seal.is_some_and(|s| s.mode == SealMode::Customer) && !checked;
     if customer.is_none() && needs_none {
         return Ok(None);
     }

@@ -148,7 +148,14 @@ struct Selection {
 fn read(call: &mut Call<'_, '_>, with_body: bool) -> Result<Response, S3Error> {
     for _ in 0..READ_TRIES {
         let (bucket, object) = find(call)?;
-        let encryption = encryption::of_read(call, object.extra.seal.as_ref())?;
+        let encryption = match encryption::of_read(call, object.extra.seal.as_ref()) {
+            // That a part is not there is said first, as Ceph's s3-tests have it.
+            Err(error) if call.param("partNumber").is_some() => {
+                select(call, &object)?;
+                return Err(error);
+            }
+            encryption => encryption?,
+        };
         match Conditions::of_read(call.headers()).check(&object) {
             Verdict::Proceed => {}
             Verdict::NotModified => return Ok(describe(Response::new(304), &bucket, &object)),

@@ -27,9 +27,11 @@ pub fn complete(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         let Some(upload) = call.app.store.upload(bucket.id, call.key()?, upload_id)? else {
             return repeated(call, &bucket, upload_id, &listed);
         };
-        let seal = upload.extra.seal.as_ref();
-        let encryption = encryption::of_complete(call, seal, upload.checksum.is_some())?;
-        if let Some(done) = attempt(call, &bucket, &upload, &listed, &claims, &precondition)? {
+        let stored = call.app.store.parts(upload.manifest, 0, MAX_PARTS as usize)?;
+        let encryption = encryption::of_complete(call, &upload, &stored)?;
+        if let Some(done) =
+            attempt(call, &bucket, &upload, stored, &listed, &claims, &precondition)?
+        {
             let response = answer(call, &done)?;
             return Ok(Key::describe(encryption.as_ref(), response));
         }
@@ -52,11 +54,11 @@ fn attempt(
     call: &Call<'_, '_>,
     bucket: &Bucket,
     upload: &Upload,
+    stored: Vec<Part>,
     listed: &[Listed],
     claims: &Claims,
     precondition: &Precondition,
 ) -> Result<Option<Completed>, S3Error> {
-    let stored = call.app.store.parts(upload.manifest, 0, MAX_PARTS as usize)?;
     let parts = choose(stored, listed, &upload.upload_id)?;
     check_part_checksums(&parts, listed)?;
     check_sizes(&parts)?;
