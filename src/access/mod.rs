@@ -3,6 +3,9 @@
 //! Today there is one key, the root key of the settings: it may do everything, and a request
 //! without a signature may do nothing. Users, policies and ACLs plug in here.
 
+pub mod policy;
+pub mod users;
+
 use crate::auth::Identity;
 use crate::types::{BucketName, ObjectKey};
 
