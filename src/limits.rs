@@ -92,6 +92,12 @@ pub const MAX_BUCKET_TAGS: usize = 50;
 pub const MAX_TAG_KEY_CHARS: usize = 128;
 /// Value of a tag, in characters.
 pub const MAX_TAG_VALUE_CHARS: usize = 256;
+/// A policy of a bucket or a user, in bytes.
+pub const MAX_POLICY_BYTES: usize = 20 * 1024;
+/// Statements of a policy.
+pub const MAX_POLICY_STATEMENTS: usize = 200;
+/// Grants of an access control list.
+pub const MAX_GRANTS: usize = 100;
 /// How far a request's date may lie from ours (RequestTimeTooSkewed).
 pub const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
 /// Longest life of a presigned URL, in seconds.
