@@ -122,6 +122,15 @@ pub const CHECKPOINT_FRAMES: u64 = 2000;
 /// Blob numbers reserved with one commit.
 pub const BLOB_RESERVE: u64 = 8192;
 
+// ---- users -------------------------------------------------------------------------------
+
+/// Users beside root; all of them are kept in memory.
+pub const MAX_USERS: usize = 10_000;
+/// Access keys of one user.
+pub const MAX_KEYS_PER_USER: usize = 16;
+/// Policy of a user, in bytes.
+pub const MAX_USER_POLICY_BYTES: usize = 32 * 1024;
+
 // ---- administration ----------------------------------------------------------------------
 
 /// Longest request of a `jog` command to the running server, in bytes: one line of JSON.

@@ -4,6 +4,8 @@
 //! without a signature may do nothing. Users, policies and ACLs plug in here.
 
 pub mod policy;
+pub mod registry;
+pub mod seal;
 pub mod users;
 
 use crate::auth::Identity;

@@ -14,6 +14,7 @@ use presigned::{Parameters, Query};
 use sigv4::{Authorization, Claim, Credential, Place};
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 pub use chunked::PayloadReader;
 
@@ -21,6 +22,12 @@ pub use chunked::PayloadReader;
 pub trait Keys: Send + Sync {
     /// The secret of an active access key.
     fn secret(&self, access_key_id: &str) -> Option<String>;
+}
+
+impl<T: Keys + ?Sized> Keys for Arc<T> {
+    fn secret(&self, access_key_id: &str) -> Option<String> {
+        (**self).secret(access_key_id)
+    }
 }
 
 /// What the settings say about authentication.

@@ -6,7 +6,8 @@
 //! command that takes long.
 
 use super::channel::{self, Kind, Request, Sink};
-use super::{USAGE, bucket, understand};
+use super::{USAGE, bucket, key, understand, user};
+use crate::access::registry::Registry;
 use crate::config::Config;
 use crate::limits::{ADMIN_PATIENCE, MAX_ADMIN_FILE_BYTES};
 use crate::store::{OpenError, SharedStore, StoreError};
@@ -18,14 +19,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// The commands of each file, in the order of `jog help`.
-const GROUPS: &[&[Command]] = &[bucket::COMMANDS];
+const GROUPS: &[&[Command]] = &[bucket::COMMANDS, user::COMMANDS, key::COMMANDS];
 
 /// What a command works on.
 pub struct Context<'a> {
     /// The open store.
     pub store: &'a SharedStore,
-    /// The settings of the process that runs the command: the server's, if one runs.
-    pub config: &'a Config,
+    /// Users and their keys.
+    pub users: &'a Registry,
 }
 
 /// A command.
@@ -71,6 +72,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// What is no option, and the options with their values.
+    pub fn new(positional: Vec<String>, options: Vec<(String, String)>) -> Self {
+        Self { positional, options }
+    }
+
     /// The value of an option, the content of its file, or an empty text for a switch; the last
     /// one if it was given several times.
     pub fn get(&self, option: &str) -> Option<&str> {
@@ -167,8 +173,7 @@ pub fn execute(context: &Context<'_>, request: &Request, sink: &mut Sink<'_>) ->
         let _ = sink(Kind::Complaint, &text);
         return USAGE;
     };
-    let arguments =
-        Arguments { positional: request.arguments.clone(), options: request.options.clone() };
+    let arguments = Arguments::new(request.arguments.clone(), request.options.clone());
     let mut forward = |kind, text: &str| sink(kind, text);
     let run = AssertUnwindSafe(|| (command.run)(context, &arguments, &mut Out(&mut forward)));
     let result = catch_unwind(run).unwrap_or_else(|_| {
@@ -348,7 +353,9 @@ fn run_here(
     request: &Request,
     sink: &mut Sink<'_>,
 ) -> Result<u8, String> {
-    let context = Context { store: &store, config };
+    let users = Registry::load(&store, &config.access_key, &config.secret_key)
+        .map_err(|e| format!("reading the users: {e}"))?;
+    let context = Context { store: &store, users: &users };
     let status = execute(&context, request, sink);
     let closed = store.close();
     closed.map_err(|e| format!("closing {}: {e}", config.data_dir.display()))?;
@@ -409,7 +416,7 @@ mod tests {
         let request = |text: &str| super::request(&PROBE, &words(text));
         let got = request("x --a=1=2 --s y --a --s -").unwrap();
         assert_eq!(got.arguments, ["x", "y", "-"]);
-        let arguments = Arguments { positional: got.arguments, options: got.options };
+        let arguments = Arguments::new(got.arguments, got.options);
         assert_eq!(arguments.all("--a").collect::<Vec<_>>(), ["1=2", "--s"]);
         assert_eq!((arguments.get("--a"), arguments.get("--s")), (Some("--s"), Some("")));
         assert_eq!(arguments.get("--f"), None);

@@ -3,8 +3,11 @@
 mod admin;
 mod bucket;
 mod channel;
+mod grant;
 mod healthcheck;
+mod key;
 mod server;
+mod user;
 
 use crate::config::{self, Config, ConfigError, SETTINGS, Values, describe};
 use std::process::ExitCode;

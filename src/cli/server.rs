@@ -2,7 +2,8 @@
 
 use super::admin::{self, Context};
 use super::channel::Channel;
-use crate::auth::{AuthConfig, Keys};
+use crate::access::registry::Registry;
+use crate::auth::AuthConfig;
 use crate::config::{Config, Durability};
 use crate::http::{Server, ServerConfig};
 use crate::jobs;
@@ -13,18 +14,6 @@ use signal_hook::iterator::Signals;
 use std::io::{self, LineWriter};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-
-/// The root key of the settings.
-struct RootKey {
-    access_key: String,
-    secret_key: String,
-}
-
-impl Keys for RootKey {
-    fn secret(&self, access_key_id: &str) -> Option<String> {
-        (access_key_id == self.access_key).then(|| self.secret_key.clone())
-    }
-}
 
 /// Serves until SIGTERM or SIGINT. `Err`: one line that says why it cannot start or did not end
 /// well.
@@ -39,12 +28,12 @@ pub fn run(config: &Config) -> Result<(), String> {
     let master = config.sse_key.as_deref().map(|key| Kek::new(*key));
     check_master(&store, master.as_ref())?;
     let upkeep = jobs::start(&store).map_err(|e| format!("cannot start a thread: {e}"))?;
+    let users = Registry::load(&store, &config.access_key, &config.secret_key)
+        .map_err(|e| format!("reading the users: {e}"))?;
+    let users = Arc::new(users);
     let app = App {
         store: Arc::clone(&store),
-        keys: Box::new(RootKey {
-            access_key: config.access_key.clone(),
-            secret_key: config.secret_key.clone(),
-        }),
+        keys: Box::new(Arc::clone(&users)),
         auth: AuthConfig { region: config.region.clone(), trust_forwarded: config.trust_proxy },
         master,
         region: config.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
@@ -52,7 +41,7 @@ pub fn run(config: &Config) -> Result<(), String> {
         host_id: "jog".to_owned(),
     };
     let server = listen(config, Arc::new(app))?;
-    let channel = serve_commands(config, &store)?;
+    let channel = serve_commands(config, &store, users)?;
     log::info!(
         "jog {} serves {} on {}",
         env!("CARGO_PKG_VERSION"),
@@ -94,10 +83,14 @@ pub fn run(config: &Config) -> Result<(), String> {
 }
 
 /// Takes `jog` commands from the socket in the data directory.
-fn serve_commands(config: &Config, store: &SharedStore) -> Result<Channel, String> {
-    let (own, store) = (config.clone(), Arc::clone(store));
+fn serve_commands(
+    config: &Config,
+    store: &SharedStore,
+    users: Arc<Registry>,
+) -> Result<Channel, String> {
+    let store = Arc::clone(store);
     Channel::start(&config.data_dir, move |request, sink| {
-        admin::serve(&Context { store: &store, config: &own }, request, sink)
+        admin::serve(&Context { store: &store, users: &users }, request, sink)
     })
     .map_err(|e| format!("cannot make jog.sock in {}: {e}", config.data_dir.display()))
 }

@@ -41,6 +41,7 @@ mod seal;
 mod signal;
 mod upkeep;
 mod uploads;
+mod users;
 mod versions;
 
 pub use blob::{BlobWriter, ObjectReader, WrittenBlob};
@@ -52,6 +53,7 @@ pub use master::MasterKey;
 pub use model::*;
 pub use open::StoreConfig;
 pub use seal::{KEY_BYTES, Kek, Seal, SealMode, Sealing};
+pub use users::{Identities, KeyRow, NewKey, NewUser, UserChange, UserRefused, UserRow};
 pub use versions::Change;
 
 use crate::limits::BLOB_RESERVE;

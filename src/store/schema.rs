@@ -156,6 +156,31 @@ const MIGRATIONS: &[&str] = &[
              (SELECT coalesce(sum(p.size), 0) FROM uploads u JOIN parts p USING (manifest)
               WHERE u.bucket = buckets.id AND u.done_ms IS NULL)
          FROM buckets LEFT JOIN objects ON objects.bucket = buckets.id GROUP BY id;",
+    // 2: users and their keys.
+    "CREATE TABLE users (
+         id INTEGER PRIMARY KEY AUTOINCREMENT,
+         name TEXT NOT NULL UNIQUE,
+         canonical TEXT NOT NULL UNIQUE,
+         email TEXT UNIQUE,
+         -- A document in IAM's language; NULL: none.
+         policy TEXT,
+         enabled INTEGER NOT NULL,
+         created_ms INTEGER NOT NULL
+     );
+
+     -- sealed: the secret, see access/seal.rs.
+     CREATE TABLE access_keys (
+         access_key TEXT PRIMARY KEY,
+         user INTEGER NOT NULL,
+         sealed BLOB NOT NULL,
+         enabled INTEGER NOT NULL,
+         created_ms INTEGER NOT NULL
+     ) WITHOUT ROWID;
+     CREATE INDEX access_keys_user ON access_keys (user);
+
+     -- What the key of all seals is derived from beside the root secret.
+     CREATE TABLE seal_salt (one INTEGER PRIMARY KEY CHECK (one = 1), salt BLOB NOT NULL);
+     INSERT INTO seal_salt (one, salt) VALUES (1, randomblob(32));",
 ];
 
 /// Brings the database to the newest version; refuses one that is newer than this program.

@@ -9,6 +9,7 @@ mod precondition;
 mod range;
 mod tags;
 pub mod time;
+mod user;
 mod version;
 
 pub use bucket_name::BucketName;
@@ -18,4 +19,5 @@ pub use key::{KeyError, ObjectKey};
 pub use precondition::{Current, Precondition, Violation};
 pub use range::{ByteRange, Span};
 pub use tags::{TagError, Tags};
+pub use user::{AccessKeyId, UserName};
 pub use version::{Lock, Retention, RetentionMode, VersionId, Versioning};
