@@ -102,6 +102,21 @@ pub const MAX_GRANTS: usize = 100;
 pub const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
 /// Longest life of a presigned URL, in seconds.
 pub const MAX_PRESIGNED_SECONDS: u64 = 7 * 24 * 3600;
+/// Document of a CORS configuration, in bytes.
+pub const MAX_CORS_BYTES: usize = 64 * 1024;
+/// Rules of a CORS configuration.
+pub const MAX_CORS_RULES: usize = 100;
+/// ID of a CORS rule, in characters.
+pub const MAX_CORS_ID_CHARS: usize = 255;
+/// Headers that a CORS preflight may ask for: each is compared with all that the rules allow.
+pub const MAX_CORS_REQUEST_HEADERS: usize = 100;
+/// Document of a website configuration, in bytes.
+pub const MAX_WEBSITE_BYTES: usize = 128 * 1024;
+/// Routing rules of a website.
+pub const MAX_ROUTING_RULES: usize = 50;
+/// TargetPrefix of an access log, in bytes: the rest of a key, with an owner's ID, a region and a
+/// bucket's name, must fit behind it.
+pub const MAX_LOG_PREFIX_BYTES: usize = 700;
 
 // ---- store -------------------------------------------------------------------------------
 

@@ -64,6 +64,7 @@ codes! {
     InvalidRetentionPeriod 400 "The retention period specified is not valid."
     InvalidStorageClass 400 "The storage class that you specified is not valid."
     InvalidTag 400 "The tag provided was not a valid tag."
+    InvalidTargetBucketForLogging 400 "The target bucket for logging does not exist, or is not owned by you."
     InvalidToken 400 "The provided token is malformed or otherwise not valid."
     InvalidURI 400 "The specified URI couldn't be parsed."
     KeyTooLongError 400 "Your key is too long."

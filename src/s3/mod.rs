@@ -7,12 +7,14 @@ pub mod bucket_encryption;
 mod conditions;
 mod config;
 mod copy;
+pub mod cors;
 mod delete;
 pub mod encryption;
 mod error;
 mod form;
 mod list;
 mod lock;
+pub mod logging;
 mod metadata;
 mod multipart;
 mod multipart_form;
@@ -22,6 +24,7 @@ pub mod table;
 mod tagging;
 pub mod uri;
 mod versioning;
+pub mod website;
 
 pub use error::{Code, S3Error};
 
