@@ -136,6 +136,16 @@ pub const MAX_GROUP_COMMIT: usize = 256;
 pub const CHECKPOINT_FRAMES: u64 = 2000;
 /// Blob numbers reserved with one commit.
 pub const BLOB_RESERVE: u64 = 8192;
+/// Lines of an access log that are delivered at once, whatever their age, in bytes.
+pub const LOG_BATCH_BYTES: u64 = 4 * 1024 * 1024;
+/// Access logs that gather lines at the same time; one more has them all delivered.
+pub const LOG_OPEN_FILES: usize = 256;
+/// All lines that wait for their delivery, in bytes; beyond it they are lost, and that is logged.
+pub const LOG_SPOOL_BYTES: u64 = 256 * 1024 * 1024;
+/// How often the lines that wait are synced.
+pub const LOG_SYNC: Duration = Duration::from_secs(1);
+/// How long the deliverer waits after a delivery that failed.
+pub const LOG_RETRY: Duration = Duration::from_secs(30);
 
 // ---- users -------------------------------------------------------------------------------
 

@@ -1,6 +1,8 @@
 //! What runs beside the requests. Each job is a loop on the store's public face.
 
-use crate::store::SharedStore;
+mod logs;
+
+use crate::store::{LogSpool, SharedStore};
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -9,4 +11,10 @@ use std::thread::{Builder, JoinHandle};
 pub fn start(store: &SharedStore) -> io::Result<JoinHandle<()>> {
     let store = Arc::clone(store);
     Builder::new().name("jog-upkeep".to_owned()).spawn(move || store.upkeep())
+}
+
+/// Starts the delivery of access logs; it ends when the spool is stopped.
+pub fn start_logs(store: &SharedStore, spool: &Arc<LogSpool>) -> io::Result<JoinHandle<()>> {
+    let (store, spool) = (Arc::clone(store), Arc::clone(spool));
+    Builder::new().name("jog-logs".to_owned()).spawn(move || logs::run(&store, &spool))
 }

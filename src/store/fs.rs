@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Mode of files: the owner's alone, since nobody else has a permission that JOG could check.
-const FILE_MODE: u32 = 0o600;
+pub const FILE_MODE: u32 = 0o600;
 /// Mode of folders.
 const DIR_MODE: u32 = 0o700;
 

@@ -39,6 +39,7 @@ mod recover;
 mod schema;
 mod seal;
 mod signal;
+mod spool;
 mod upkeep;
 mod uploads;
 mod users;
@@ -54,6 +55,7 @@ pub use model::*;
 pub use open::StoreConfig;
 pub use seal::{KEY_BYTES, Kek, Seal, SealMode, Sealing};
 pub use users::{Identities, KeyRow, NewKey, NewUser, UserChange, UserRefused, UserRow};
+pub use spool::{LogBatch, LogKeyFormat, LogSpool, LogTarget};
 pub use versions::Change;
 
 use crate::limits::BLOB_RESERVE;
