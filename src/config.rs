@@ -45,6 +45,9 @@ settings! {
     "JOG_SSE_KEY_FILE" "" "file that holds the master key, instead of JOG_SSE_KEY";
     "JOG_REGION" "" "the only region that signatures may name (default: any; reported as us-east-1)";
     "JOG_DOMAIN" "" "domains, separated by commas, for virtual-host style: BUCKET.DOMAIN";
+    "JOG_WEBSITE_PORT" "" "TCP port that serves the websites of buckets; 0 takes a free one (default: none)";
+    "JOG_WEBSITE_DOMAIN" "" "domains, separated by commas, for websites: BUCKET.DOMAIN, on both ports";
+    "JOG_ACCESS_LOG_INTERVAL" "5m" "how long lines of a bucket's access log are gathered before delivery";
     "JOG_DURABILITY" "full" "full: survives a crash of the machine; os: only a crash of jog";
     "JOG_LOG_LEVEL" "info" "error, warn, info, debug or trace";
     "JOG_THREADS" "256" "threads that serve connections, 4 to 4096";
@@ -179,6 +182,12 @@ pub struct Config {
     pub region: Option<String>,
     /// `JOG_DOMAIN`
     pub domains: Vec<String>,
+    /// `JOG_WEBSITE_PORT`; `None`: no port of their own.
+    pub website_port: Option<u16>,
+    /// `JOG_WEBSITE_DOMAIN`
+    pub website_domains: Vec<String>,
+    /// `JOG_ACCESS_LOG_INTERVAL`
+    pub access_log_interval: Duration,
     /// `JOG_DURABILITY`
     pub durability: Durability,
     /// `JOG_LOG_LEVEL`
@@ -321,8 +330,28 @@ impl Config {
             Some(_) => values.parse(env, "a size such as 64MiB or 10GiB", size).map(Some),
             None => Ok(None),
         };
+        let a_port = "a port from 0 to 65535";
+        let website_port = match optional("JOG_WEBSITE_PORT") {
+            Some(_) => values.parse("JOG_WEBSITE_PORT", a_port, |v| v.parse().ok()).map(Some)?,
+            None => None,
+        };
+        let some_domains = "host names separated by commas";
+        let own_domains = values.parse("JOG_DOMAIN", some_domains, domains)?;
+        let website_domains = values.parse("JOG_WEBSITE_DOMAIN", some_domains, domains)?;
+        if let Some(both) = website_domains.iter().find(|domain| own_domains.contains(domain)) {
+            return Err(ConfigError(format!(
+                "JOG_WEBSITE_DOMAIN={both}: the same as JOG_DOMAIN; a host is for one of them"
+            )));
+        }
         Ok(Self {
-            port: values.parse("JOG_PORT", "a port from 0 to 65535", |v| v.parse().ok())?,
+            port: values.parse("JOG_PORT", a_port, |v| v.parse().ok())?,
+            website_port,
+            website_domains,
+            access_log_interval: values.parse(
+                "JOG_ACCESS_LOG_INTERVAL",
+                "a time of at least 1s, such as 30s or 5m",
+                |v| duration(v).filter(|interval| !interval.is_zero()),
+            )?,
             address,
             data_dir: PathBuf::from(values.get("JOG_DATA_DIR").0),
             access_key,
@@ -330,7 +359,7 @@ impl Config {
             default_credentials,
             sse_key: sse_key(values)?,
             region: optional("JOG_REGION"),
-            domains: values.parse("JOG_DOMAIN", "host names separated by commas", domains)?,
+            domains: own_domains,
             durability: values.parse("JOG_DURABILITY", "full or os", |v| match v {
                 "full" => Some(Durability::Full),
                 "os" => Some(Durability::Os),
@@ -488,6 +517,20 @@ mod tests {
         let values = Values::collect(&[], [("JOG_SSE_KEY".to_owned(), base64)].into_iter());
         let shown = describe(&values.map_err(|e| e.0).unwrap());
         assert!(shown.contains(&("JOG_SSE_KEY", "********".to_owned(), "environment")));
+    }
+
+    #[test]
+    fn websites() {
+        let none = config(&[], &[]).unwrap();
+        assert_eq!((none.website_port, none.website_domains), (None, Vec::new()));
+        let some = [("JOG_WEBSITE_PORT", "0"), ("JOG_WEBSITE_DOMAIN", "web.a, B")];
+        let some = config(&["--domain=s3.a"], &some).unwrap();
+        assert_eq!(some.website_port, Some(0));
+        assert_eq!(some.website_domains, ["web.a", "b"]);
+        let both = config(&["--domain=x,a"], &[("JOG_WEBSITE_DOMAIN", "b,A")]);
+        assert!(both.err().unwrap().contains("JOG_WEBSITE_DOMAIN=a"));
+        assert!(config(&["--website-port=x"], &[]).is_err());
+        assert!(config(&["--access-log-interval=0"], &[]).is_err());
     }
 
     #[test]

@@ -101,11 +101,6 @@ impl Writer {
     pub fn finish(self) -> Vec<u8> {
         self.out.into_bytes()
     }
-
-    /// The document as text, to be stored.
-    pub fn into_string(self) -> String {
-        self.out
-    }
 }
 
 /// Appends text, escaped; runs that need no escape are copied as they are.

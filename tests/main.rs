@@ -12,6 +12,7 @@ mod s3 {
     mod commands;
     mod conditional;
     mod copy;
+    mod cors;
     mod delete;
     mod durability;
     mod encryption;
@@ -19,8 +20,10 @@ mod s3 {
     mod form;
     mod list;
     mod lock;
+    mod logging;
     mod multipart;
     mod object;
     mod tagging;
     mod versioning;
+    mod website;
 }

@@ -62,6 +62,14 @@ pub struct Authenticated {
     pub presigned: bool,
 }
 
+impl Authenticated {
+    /// A request of which nobody asks who sent it.
+    pub fn anonymous() -> Self {
+        let payload = PayloadKind::Unsigned;
+        Self { identity: Identity::Anonymous, payload, presigned: false }
+    }
+}
+
 /// How a body is protected, from `x-amz-content-sha256`.
 #[derive(Debug)]
 pub enum PayloadKind {

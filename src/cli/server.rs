@@ -5,10 +5,10 @@ use super::channel::Channel;
 use crate::access::registry::Registry;
 use crate::auth::AuthConfig;
 use crate::config::{Config, Durability};
-use crate::http::{Server, ServerConfig};
+use crate::http::{Handler, Server, ServerConfig};
 use crate::jobs;
-use crate::s3::App;
-use crate::store::{Kek, MasterKey, OpenError, SharedStore, Store, StoreConfig};
+use crate::s3::{App, Websites};
+use crate::store::{Kek, LogSpool, MasterKey, OpenError, SharedStore, Store, StoreConfig};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{self, LineWriter};
@@ -31,6 +31,9 @@ pub fn run(config: &Config) -> Result<(), String> {
     let users = Registry::load(&store, &config.access_key, &config.secret_key)
         .map_err(|e| format!("reading the users: {e}"))?;
     let users = Arc::new(users);
+    let logs = Arc::new(open_logs(config)?);
+    let deliverer = jobs::start_logs(&store, &logs, master.clone())
+        .map_err(|e| format!("cannot start a thread: {e}"))?;
     let app = App {
         store: Arc::clone(&store),
         keys: Box::new(Arc::clone(&users)),
@@ -38,9 +41,22 @@ pub fn run(config: &Config) -> Result<(), String> {
         master,
         region: config.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
         domains: config.domains.clone(),
+        website_domains: config.website_domains.clone(),
+        logs: Arc::clone(&logs),
         host_id: "jog".to_owned(),
     };
-    let server = listen(config, Arc::new(app))?;
+    let app = Arc::new(app);
+    let websites = match config.website_port {
+        Some(port) => {
+            let websites = Arc::new(Websites(Arc::clone(&app)));
+            Some(listen(config, port, "JOG_WEBSITE_PORT", websites)?)
+        }
+        None => None,
+    };
+    let server = listen(config, config.port, "JOG_PORT", app)?;
+    if let Some(websites) = &websites {
+        log::info!("websites are on {}", websites.address());
+    }
     let channel = serve_commands(config, &store, users)?;
     log::info!(
         "jog {} serves {} on {}",
@@ -67,9 +83,14 @@ pub fn run(config: &Config) -> Result<(), String> {
             std::process::exit(1);
         }
     });
-    let finished = server.shutdown();
+    let websites = std::thread::spawn(|| websites.is_none_or(Server::shutdown));
+    let finished = server.shutdown() & websites.join().unwrap_or(false);
     if !channel.stop(config.shutdown) {
         log::warn!("a command did not end in time");
+    }
+    logs.stop();
+    if deliverer.join().is_err() {
+        log::warn!("the thread that delivers access logs has panicked");
     }
     store.close().map_err(|e| format!("closing {}: {e}", config.data_dir.display()))?;
     if upkeep.join().is_err() {
@@ -148,11 +169,23 @@ fn check_master(store: &Store, master: Option<&Kek>) -> Result<(), String> {
     }
 }
 
-fn listen(config: &Config, app: Arc<App>) -> Result<Server, String> {
+fn open_logs(config: &Config) -> Result<LogSpool, String> {
+    let durable = config.durability == Durability::Full;
+    LogSpool::open(&config.data_dir, config.access_log_interval, durable)
+        .map_err(|e| format!("cannot open JOG_DATA_DIR={}: {e}", config.data_dir.display()))
+}
+
+/// `setting`: what the port comes from.
+fn listen(
+    config: &Config,
+    port: u16,
+    setting: &str,
+    handler: Arc<dyn Handler>,
+) -> Result<Server, String> {
     let start = |ip: IpAddr| {
-        let address = SocketAddr::new(ip, config.port);
+        let address = SocketAddr::new(ip, port);
         let server = ServerConfig { address, threads: config.threads, shutdown: config.shutdown };
-        Server::start(server, app.clone()).map_err(|e| (address, e))
+        Server::start(server, handler.clone()).map_err(|e| (address, e))
     };
     let result = match config.address {
         Some(ip) => start(ip),
@@ -166,10 +199,10 @@ fn listen(config: &Config, app: Arc<App>) -> Result<Server, String> {
     };
     result.map_err(|(address, error)| match error.kind() {
         io::ErrorKind::AddrInUse => format!(
-            "cannot listen on {address}: another program uses the port; stop it, or set JOG_PORT"
+            "cannot listen on {address}: another program uses the port; stop it, or set {setting}"
         ),
         io::ErrorKind::PermissionDenied => {
-            format!("cannot listen on {address}: ports below 1024 need a privilege; set JOG_PORT")
+            format!("cannot listen on {address}: ports below 1024 need a privilege; set {setting}")
         }
         io::ErrorKind::AddrNotAvailable => {
             format!("cannot listen on {address}: this host has no such address; set JOG_ADDRESS")

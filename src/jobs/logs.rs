@@ -3,16 +3,17 @@
 
 use crate::limits::LOG_RETRY;
 use crate::store::{
-    Extra, LogBatch, LogKeyFormat, LogSpool, LogTarget, Meta, NewData, NewObject, Refused, Store,
-    StoreError,
+    Bucket, ConfigKind, Extra, Kek, LogBatch, LogKeyFormat, LogSpool, LogTarget, Meta, NewData,
+    NewObject, Refused, SealMode, Sealing, Store, StoreError,
 };
 use crate::types::{ETag, ObjectKey, Precondition, time};
 use md5::{Digest, Md5};
 
-/// Delivers until the spool is stopped. Sleeps as long as there are no lines.
-pub fn run(store: &Store, spool: &LogSpool) {
+/// Delivers until the spool is stopped. Sleeps as long as there are no lines. `master`: the key for
+/// buckets that encrypt what comes in.
+pub fn run(store: &Store, spool: &LogSpool, master: Option<&Kek>) {
     while let Some(batch) = spool.next() {
-        match deliver(store, &batch) {
+        match deliver(store, &batch, master) {
             Ok(Delivery::Done) => spool.done(&batch),
             Ok(Delivery::Unwanted(why)) => {
                 let LogTarget { source, target, .. } = &batch.target;
@@ -40,6 +41,7 @@ enum Delivery {
 enum Failed {
     Store(StoreError),
     Refused(Refused),
+    NoMasterKey,
 }
 
 impl From<StoreError> for Failed {
@@ -53,11 +55,18 @@ impl std::fmt::Display for Failed {
         match self {
             Self::Store(error) => error.fmt(f),
             Self::Refused(refused) => write!(f, "{refused:?}"),
+            Self::NoMasterKey => f.write_str("its target encrypts, and JOG_SSE_KEY is not set"),
         }
     }
 }
 
-fn deliver(store: &Store, batch: &LogBatch) -> Result<Delivery, Failed> {
+/// Whether a bucket's default is SSE-S3; JOG wrote the document itself.
+fn encrypts(bucket: &Bucket) -> bool {
+    let document = bucket.config(ConfigKind::Encryption).unwrap_or_default();
+    document.contains("<SSEAlgorithm>AES256</SSEAlgorithm>")
+}
+
+fn deliver(store: &Store, batch: &LogBatch, master: Option<&Kek>) -> Result<Delivery, Failed> {
     let target = &batch.target;
     let Some(bucket) = store.bucket(&target.target)? else {
         return Ok(Delivery::Unwanted("does not exist"));
@@ -68,7 +77,14 @@ fn deliver(store: &Store, batch: &LogBatch) -> Result<Delivery, Failed> {
     let Ok(key) = ObjectKey::parse(key(target, batch.time_ms, &batch.unique)) else {
         return Ok(Delivery::Unwanted("would get a key that is too long"));
     };
-    let mut writer = store.create_blob(&bucket.name)?;
+    let sealing = match encrypts(&bucket) {
+        true => Some(Sealing {
+            mode: SealMode::Server,
+            kek: master.cloned().ok_or(Failed::NoMasterKey)?,
+        }),
+        false => None,
+    };
+    let mut writer = store.create_blob(&bucket.name, sealing.as_ref())?;
     writer.write(&batch.lines)?;
     let new = NewObject {
         key,

@@ -2,7 +2,7 @@
 
 mod logs;
 
-use crate::store::{LogSpool, SharedStore};
+use crate::store::{Kek, LogSpool, SharedStore};
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -14,7 +14,12 @@ pub fn start(store: &SharedStore) -> io::Result<JoinHandle<()>> {
 }
 
 /// Starts the delivery of access logs; it ends when the spool is stopped.
-pub fn start_logs(store: &SharedStore, spool: &Arc<LogSpool>) -> io::Result<JoinHandle<()>> {
+pub fn start_logs(
+    store: &SharedStore,
+    spool: &Arc<LogSpool>,
+    master: Option<Kek>,
+) -> io::Result<JoinHandle<()>> {
     let (store, spool) = (Arc::clone(store), Arc::clone(spool));
-    Builder::new().name("jog-logs".to_owned()).spawn(move || logs::run(&store, &spool))
+    let run = move || logs::run(&store, &spool, master.as_ref());
+    Builder::new().name("jog-logs".to_owned()).spawn(run)
 }

@@ -4,7 +4,7 @@
 use super::{Call, Code, S3Error, document, object};
 use crate::access;
 use crate::http::Response;
-use crate::xml::Writer;
+use crate::xml::{self, Writer};
 
 /// A setter, or a sub-resource without a true answer.
 pub fn not_implemented(_: &mut Call<'_, '_>) -> Result<Response, S3Error> {
@@ -38,23 +38,14 @@ macro_rules! nothing {
 nothing! {
     /// GetBucketPolicy, GetBucketPolicyStatus
     policy => NoSuchBucketPolicy;
-    /// GetBucketCors
-    cors => NoSuchCORSConfiguration;
     /// GetBucketLifecycleConfiguration
     lifecycle => NoSuchLifecycleConfiguration;
-    /// GetBucketWebsite
-    website => NoSuchWebsiteConfiguration;
     /// GetPublicAccessBlock
     public_access_block => NoSuchPublicAccessBlockConfiguration;
     /// GetBucketOwnershipControls
     ownership => OwnershipControlsNotFoundError;
     /// GetBucketReplication
     replication => ReplicationConfigurationNotFoundError;
-}
-
-/// GetBucketLogging: off.
-pub fn logging(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    empty(call, "BucketLoggingStatus")
 }
 
 /// GetBucketNotificationConfiguration: none.
@@ -75,6 +66,20 @@ pub fn request_payment(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     xml.text("Payer", "BucketOwner");
     xml.close("RequestPaymentConfiguration");
     Ok(document(200, xml))
+}
+
+/// PutBucketRequestPayment: the owner pays already, and nobody else can.
+pub fn put_request_payment(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    let document = xml::parse(&call.document()?, "RequestPaymentConfiguration")
+        .map_err(|_| S3Error::from(Code::MalformedXML))?;
+    call.bucket()?;
+    match document.children.as_slice() {
+        [payer] if payer.name == "Payer" && payer.text == "BucketOwner" => Ok(Response::new(200)),
+        [payer] if payer.name == "Payer" && payer.text == "Requester" => {
+            Err(Code::NotImplemented.with("The payer Requester is not implemented."))
+        }
+        _ => Err(Code::MalformedXML.into()),
+    }
 }
 
 /// The owner, who may do everything, and nobody else.
@@ -109,14 +114,4 @@ pub fn bucket_acl(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
 /// GetObjectAcl
 pub fn object_acl(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     Ok(owner_only(&object::find(call)?.1.owner))
-}
-
-/// CORS preflight: no bucket has a configuration.
-pub fn preflight(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    if call.header("origin").is_none() {
-        return Err(
-            Code::BadRequest.with("Insufficient information. Origin request header needed.")
-        );
-    }
-    Err(Code::AccessForbidden.with("CORSResponse: CORS is not enabled for this bucket."))
 }

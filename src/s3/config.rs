@@ -12,9 +12,14 @@ pub fn get(call: &Call<'_, '_>, kind: ConfigKind, none: Code) -> Result<Response
     let Some(text) = bucket.config(kind) else {
         return Err(S3Error::from(none).element("BucketName", bucket.name.as_str()));
     };
-    Ok(Response::new(200)
+    Ok(answer(text))
+}
+
+/// The answer with a document as it is stored.
+pub fn answer(text: &str) -> Response {
+    Response::new(200)
         .header("content-type", "application/xml")
-        .payload(Payload::Bytes(text.as_bytes().to_vec())))
+        .payload(Payload::Bytes(text.as_bytes().to_vec()))
 }
 
 /// Stores a document that was read and written anew, so that only what was understood is kept.

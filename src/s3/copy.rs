@@ -174,9 +174,8 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         let mut meta = source.meta.clone();
         if replace {
             meta = metadata::from_headers(call.headers())?;
-        } else if let Some(to) = call.header("x-amz-website-redirect-location") {
-            meta.0.retain(|(name, _)| name != "x-amz-website-redirect-location");
-            meta.0.push(("x-amz-website-redirect-location".to_owned(), to.to_owned()));
+        } else {
+            metadata::replace_redirect(&mut meta, call.headers())?;
         }
         let new = NewObject {
             key: key.clone(),

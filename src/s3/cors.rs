@@ -2,9 +2,10 @@
 //! The rules are those of AWS, "Elements of a CORS configuration" and "How does Amazon S3 evaluate
 //! the CORS configuration on a bucket?".
 
-use super::{Code, S3Error};
+use super::{Call, Code, S3Error, config};
 use crate::http::{Method, Request, Response};
 use crate::limits::{MAX_CORS_BYTES, MAX_CORS_ID_CHARS, MAX_CORS_REQUEST_HEADERS, MAX_CORS_RULES};
+use crate::store::ConfigKind;
 use crate::xml::{self, Element, Writer};
 
 /// The root element of the document.
@@ -91,7 +92,7 @@ impl Cors {
             xml.close("CORSRule");
         }
         xml.close(ROOT);
-        xml.into_string()
+        xml.into_text()
     }
 }
 
@@ -236,7 +237,7 @@ pub fn decorate(response: Response, request: &Request, stored: &str) -> Response
 
 /// The answer to a preflight. `stored`: what [`Cors::to_xml`] gave for the bucket, if it has a
 /// configuration. `resource`: `BUCKET` or `OBJECT`.
-pub fn preflight(
+fn preflight(
     request: &Request,
     stored: Option<&str>,
     resource: &'static str,
@@ -285,6 +286,39 @@ pub fn preflight(
             let names = headers.join(", ").to_ascii_lowercase();
             response.header("access-control-allow-headers", names)
         }
+    })
+}
+
+// ---- operations --------------------------------------------------------------------------
+
+/// GetBucketCors
+pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    config::get(call, ConfigKind::Cors, Code::NoSuchCORSConfiguration)
+}
+
+/// PutBucketCors
+pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    let cors = Cors::parse(&call.document()?)?;
+    let bucket = call.bucket()?;
+    call.app.store.set_config(bucket.id, ConfigKind::Cors, Some(cors.to_xml()))??;
+    Ok(Response::new(200))
+}
+
+/// DeleteBucketCors
+pub fn delete(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    config::delete(call, ConfigKind::Cors)
+}
+
+/// OPTIONS on a bucket or an object: what a browser asks before it sends the request itself.
+pub fn options(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    let bucket = call.app.store.bucket(call.bucket_name()?)?;
+    let stored = bucket.as_ref().and_then(|bucket| bucket.config(ConfigKind::Cors));
+    let resource = if call.key().is_ok() { "OBJECT" } else { "BUCKET" };
+    preflight(call.request, stored, resource).map_err(|error| match &bucket {
+        None if error.code == Code::AccessForbidden => {
+            S3Error { message: Some("CORSResponse: Bucket not found".into()), ..error }
+        }
+        _ => error,
     })
 }
 

@@ -60,6 +60,7 @@ codes! {
     InvalidPartOrder 400 "The list of parts was not in ascending order. The parts list must be specified in order by part number."
     InvalidPolicyDocument 400 "The content of the form does not meet the conditions specified in the policy document."
     InvalidRange 416 "The requested range is not satisfiable"
+    InvalidRedirectLocation 400 "The website redirect location must have a prefix of 'http://' or 'https://' or '/'."
     InvalidRequest 400 "Invalid Request"
     InvalidRetentionPeriod 400 "The retention period specified is not valid."
     InvalidStorageClass 400 "The storage class that you specified is not valid."

@@ -1,14 +1,16 @@
-//! Server access logging of buckets: a bucket's configuration, and the lines of the log. The line
-//! is that of AWS, "Amazon S3 server access log format".
+//! Server access logging of buckets: a bucket's configuration, and what of a request goes into its
+//! log. The store's spool takes the lines; a job delivers them.
 
-use super::{Code, S3Error};
-use crate::http::{Headers, Method};
+mod line;
+
+use super::{App, Call, Code, Label, S3Error, config};
+use crate::http::{Request, Response, Sent};
 use crate::limits::MAX_LOG_PREFIX_BYTES;
-use crate::s3::uri;
+use crate::store::{Bucket, ConfigKind, LogKeyFormat, LogTarget};
 use crate::types::{BucketName, time};
 use crate::xml::{self, Element, Writer};
-use std::fmt::Write;
-use std::net::IpAddr;
+use line::{Record, Signed};
+use std::sync::Arc;
 
 /// The root element of the document.
 const ROOT: &str = "BucketLoggingStatus";
@@ -21,18 +23,7 @@ pub struct Logging {
     /// What their keys start with.
     pub prefix: String,
     /// How the keys go on.
-    pub format: KeyFormat,
-}
-
-/// How the key of a log's object is made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum KeyFormat {
-    /// By the time of delivery.
-    Simple,
-    /// In folders by owner, region, bucket and day; the day is that of the requests.
-    PartitionedByEvent,
-    /// The same; the day is that of the delivery.
-    PartitionedByDelivery,
+    pub format: LogKeyFormat,
 }
 
 /// The text of an element without children.
@@ -80,7 +71,7 @@ impl Logging {
         Ok(Some(Self {
             target: BucketName::parse(target).ok_or_else(no_target)?,
             prefix: prefix.to_owned(),
-            format: format.unwrap_or(KeyFormat::Simple),
+            format: format.unwrap_or(LogKeyFormat::Simple),
         }))
     }
 
@@ -93,14 +84,14 @@ impl Logging {
         xml.text("TargetPrefix", &self.prefix);
         xml.open("TargetObjectKeyFormat");
         match self.format {
-            KeyFormat::Simple => xml.text("SimplePrefix", ""),
-            KeyFormat::PartitionedByEvent => partitioned(&mut xml, "EventTime"),
-            KeyFormat::PartitionedByDelivery => partitioned(&mut xml, "DeliveryTime"),
+            LogKeyFormat::Simple => xml.text("SimplePrefix", ""),
+            LogKeyFormat::PartitionedByEvent => partitioned(&mut xml, "EventTime"),
+            LogKeyFormat::PartitionedByDelivery => partitioned(&mut xml, "DeliveryTime"),
         }
         xml.close("TargetObjectKeyFormat");
         xml.close("LoggingEnabled");
         xml.close(ROOT);
-        xml.into_string()
+        xml.into_text()
     }
 }
 
@@ -115,17 +106,17 @@ fn partitioned(xml: &mut Writer, source: &str) {
     xml.close("PartitionedPrefix");
 }
 
-fn key_format(element: &Element) -> Result<KeyFormat, S3Error> {
+fn key_format(element: &Element) -> Result<LogKeyFormat, S3Error> {
     let malformed = || S3Error::from(Code::MalformedXML);
     let format = only_child(element)?.ok_or_else(malformed)?;
     let inside = only_child(format)?;
     match (format.name.as_str(), inside.map(|source| source.name.as_str())) {
-        ("SimplePrefix", None) => Ok(KeyFormat::Simple),
-        ("PartitionedPrefix", None) => Ok(KeyFormat::PartitionedByEvent),
+        ("SimplePrefix", None) => Ok(LogKeyFormat::Simple),
+        ("PartitionedPrefix", None) => Ok(LogKeyFormat::PartitionedByEvent),
         ("PartitionedPrefix", Some("PartitionDateSource")) => {
             match inside.map(text).transpose()? {
-                Some("EventTime") => Ok(KeyFormat::PartitionedByEvent),
-                Some("DeliveryTime") => Ok(KeyFormat::PartitionedByDelivery),
+                Some("EventTime") => Ok(LogKeyFormat::PartitionedByEvent),
+                Some("DeliveryTime") => Ok(LogKeyFormat::PartitionedByDelivery),
                 _ => Err(malformed()),
             }
         }
@@ -133,229 +124,119 @@ fn key_format(element: &Element) -> Result<KeyFormat, S3Error> {
     }
 }
 
-// ---- lines -------------------------------------------------------------------------------
+// ---- operations --------------------------------------------------------------------------
 
-/// What a line says of a request. What is `None`, 0 or empty becomes `-`, unless it says 0.
-#[derive(Clone, Debug)]
-pub struct Record<'a> {
-    /// Canonical ID of the bucket's owner.
-    pub owner: &'a str,
-    /// The bucket.
-    pub bucket: &'a str,
-    /// When the request was received, in milliseconds since 1970.
-    pub received_ms: i64,
-    /// Where it came from.
-    pub peer: IpAddr,
-    /// Canonical ID of who sent it.
-    pub requester: Option<&'a str>,
-    /// The request's ID.
-    pub request_id: &'a str,
-    /// See [`operation`].
-    pub operation: &'a str,
-    /// The key.
-    pub key: Option<&'a str>,
-    /// The method.
-    pub method: Method,
-    /// Path and query as they came.
-    pub target: &'a str,
-    /// Status of the answer.
-    pub status: u16,
-    /// Error code of the answer.
-    pub error: Option<&'a str>,
-    /// Bytes of the answer's body.
-    pub bytes_sent: u64,
-    /// Size of the object, in bytes.
-    pub object_size: Option<u64>,
-    /// From the head of the request to the end of the answer.
-    pub total_ms: u128,
-    /// From the head of the request to the beginning of the answer.
-    pub turn_around_ms: u128,
-    /// The request's header fields.
-    pub headers: &'a Headers,
-    /// The version that was read, written or deleted.
-    pub version: Option<&'a str>,
-    /// The server.
-    pub host_id: &'a str,
-    /// How the request was signed.
-    pub signed: Signed,
+/// GetBucketLogging
+pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    let bucket = call.bucket()?;
+    if let Some(stored) = bucket.config(ConfigKind::Logging) {
+        return Ok(config::answer(stored));
+    }
+    let mut xml = Writer::document();
+    xml.root(ROOT);
+    xml.close(ROOT);
+    Ok(super::document(200, xml))
 }
 
-/// How a request was signed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Signed {
-    /// Not at all.
-    No,
-    /// In a header.
-    Header,
-    /// In the URL.
-    Query,
-}
-
-impl Signed {
-    /// What the fields of a request say, whether or not its signature is right.
-    pub fn of(headers: &Headers, query: &str) -> Self {
-        let in_query = |p: &str| p.starts_with("X-Amz-Signature=");
-        if headers.get("authorization").is_some() {
-            Self::Header
-        } else if query.split('&').any(in_query) {
-            Self::Query
-        } else {
-            Self::No
+/// PutBucketLogging. The target has to be there and to have the same owner; the owner's grant is
+/// the configuration itself.
+pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    let logging = Logging::parse(&call.document()?)?;
+    let bucket = call.bucket()?;
+    let store = &call.app.store;
+    if let Some(logging) = &logging {
+        let target = store.bucket(&logging.target)?.filter(|t| t.owner == bucket.owner);
+        let target = target.ok_or_else(no_target)?;
+        let retention = target.config(ConfigKind::ObjectLock);
+        if retention.is_some_and(|lock| lock.contains("DefaultRetention")) {
+            return Err(Code::InvalidTargetBucketForLogging
+                .with("The target bucket for logging must not have a default retention."));
         }
     }
+    let stored = logging.map(|logging| logging.to_xml());
+    store.set_config(bucket.id, ConfigKind::Logging, stored)??;
+    Ok(Response::new(200))
 }
 
-/// A field; empty becomes `-`, and what would end it or the line is percent-encoded.
-fn push_field(line: &mut String, text: &str) {
-    line.push(' ');
-    if text.is_empty() {
-        line.push('-');
+// ---- requests ----------------------------------------------------------------------------
+
+/// What a request leaves in the log of its bucket, once its answer has been sent. `None` if the
+/// bucket has no log, which costs nothing but this look.
+pub(super) fn note(
+    app: &App,
+    request: &Request,
+    label: &Label,
+    response: &Response,
+    error: Option<Code>,
+) -> Option<impl FnOnce(Sent) + Send + use<>> {
+    let bucket = label.home.clone()?;
+    let stored = bucket.config(ConfigKind::Logging)?;
+    let logging = Logging::parse(stored.as_bytes()).ok().flatten()?;
+    let target = target(app, &bucket, logging);
+    let spool = Arc::clone(&app.logs);
+    let (request, host_id) = (request.clone(), app.host_id.clone());
+    let (operation, key) = (line::operation(request.method, label.operation), label.key.clone());
+    let (status, requester) = (response.status, label.canonical.clone());
+    let object_size = object_size(label.operation, &request, response);
+    let version = response.headers.iter().find(|(n, _)| n == "x-amz-version-id");
+    let version = version.map(|(_, v)| v.clone());
+    let turn_around_ms = request.received.elapsed().as_millis();
+    Some(move |sent: Sent| {
+        let total = request.received.elapsed();
+        let query = if request.query.is_empty() { "" } else { "?" };
+        let uri = format!("{}{query}{}", request.path, request.query);
+        let received_ms = time::now_ms() - i64::try_from(total.as_millis()).unwrap_or(0);
+        let record = Record {
+            owner: &bucket.owner,
+            bucket: bucket.name.as_str(),
+            received_ms,
+            peer: request.peer,
+            requester: requester.as_deref(),
+            request_id: &request.id,
+            operation: &operation,
+            key: key.as_ref().map(|key| key.as_str()),
+            method: request.method,
+            target: &uri,
+            status,
+            error: error.map(Code::name),
+            bytes_sent: sent.body_bytes,
+            object_size,
+            total_ms: total.as_millis(),
+            turn_around_ms,
+            headers: &request.headers,
+            version: version.as_deref(),
+            host_id: &host_id,
+            signed: Signed::of(&request.headers, &request.query),
+        };
+        spool.append(&target, received_ms, &record.line());
+    })
+}
+
+fn target(app: &App, bucket: &Bucket, logging: Logging) -> LogTarget {
+    let region = if bucket.region.is_empty() { &app.region } else { &bucket.region };
+    LogTarget {
+        source: bucket.name.clone(),
+        owner: bucket.owner.clone(),
+        region: region.clone(),
+        target: logging.target,
+        prefix: logging.prefix,
+        format: logging.format,
     }
-    let special = |c: char| c.is_control() || c.is_whitespace() || c == '"';
-    push_encoded(line, text, special);
 }
 
-/// A field in quotes.
-fn push_quoted(line: &mut String, text: &str) {
-    line.push_str(" \"");
-    line.push_str(if text.is_empty() { "-" } else { "" });
-    push_encoded(line, text, |c| c.is_control() || c == '"');
-    line.push('"');
-}
-
-fn push_encoded(line: &mut String, text: &str, special: impl Fn(char) -> bool) {
-    for c in text.chars() {
-        if special(c) {
-            uri::push_encoded(line, c.encode_utf8(&mut [0; 4]), false);
-        } else {
-            line.push(c);
+/// The size of the object that a request has read or written.
+fn object_size(operation: &str, request: &Request, response: &Response) -> Option<u64> {
+    let field = |name| request.headers.get(name)?.parse().ok();
+    match (operation, response.status) {
+        ("PutObject" | "UploadPart", 200) => {
+            field("x-amz-decoded-content-length").or_else(|| field("content-length"))
         }
-    }
-}
-
-fn push_number(line: &mut String, number: Option<u64>) {
-    // Writing to a String does not fail.
-    let _ = match number {
-        Some(number) => write!(line, " {number}"),
-        None => write!(line, " -"),
-    };
-}
-
-/// `24/Nov/2026:10:05:34 +0000`
-fn push_time(line: &mut String, ms: i64) {
-    // An HTTP date is `Tue, 24 Nov 2026 10:05:34 GMT`.
-    let date = time::http(ms);
-    let mut parts = date.split(' ').skip(1);
-    let mut next = || parts.next().unwrap_or_default();
-    let (day, month, year, clock) = (next(), next(), next(), next());
-    let _ = write!(line, "{day}/{month}/{year}:{clock} +0000");
-}
-
-impl Record<'_> {
-    /// The line, with its end.
-    pub fn line(&self) -> String {
-        let mut line = String::with_capacity(512);
-        line.push_str(self.owner);
-        push_field(&mut line, self.bucket);
-        line.push_str(" [");
-        push_time(&mut line, self.received_ms);
-        line.push(']');
-        push_field(&mut line, &self.peer.to_string());
-        push_field(&mut line, self.requester.unwrap_or_default());
-        push_field(&mut line, self.request_id);
-        push_field(&mut line, self.operation);
-        push_field(&mut line, &uri::encode(self.key.unwrap_or_default(), true));
-        let uri = format!("{} {} HTTP/1.1", self.method.as_str(), self.target);
-        push_quoted(&mut line, &uri);
-        push_number(&mut line, Some(self.status.into()));
-        push_field(&mut line, self.error.unwrap_or_default());
-        push_number(&mut line, Some(self.bytes_sent).filter(|bytes| *bytes > 0));
-        push_number(&mut line, self.object_size);
-        push_number(&mut line, u64::try_from(self.total_ms).ok());
-        push_number(&mut line, u64::try_from(self.turn_around_ms).ok());
-        let field = |name| self.headers.get(name).unwrap_or_default();
-        push_quoted(&mut line, field("referer"));
-        push_quoted(&mut line, field("user-agent"));
-        push_field(&mut line, self.version.unwrap_or_default());
-        push_field(&mut line, self.host_id);
-        push_field(&mut line, if self.signed == Signed::No { "" } else { "SigV4" });
-        // No TLS here, hence no cipher suite.
-        push_field(&mut line, "");
-        push_field(
-            &mut line,
-            match self.signed {
-                Signed::No => "",
-                Signed::Header => "AuthHeader",
-                Signed::Query => "QueryString",
-            },
-        );
-        push_field(&mut line, field("host"));
-        // TLS version, access point ARN, aclRequired.
-        line.push_str(" - - -\n");
-        line
-    }
-}
-
-/// Operations whose name in the log is not made of their own, with what AWS calls the resource.
-const RESOURCES: &[(&str, &str)] = &[
-    ("ListObjects", "BUCKET"),
-    ("ListObjectsV2", "BUCKET"),
-    ("ListObjectVersions", "BUCKETVERSIONS"),
-    ("ListMultipartUploads", "UPLOADS"),
-    ("DeleteObjects", "MULTI_OBJECT_DELETE"),
-    ("CreateMultipartUpload", "UPLOADS"),
-    ("UploadPart", "PART"),
-    ("CompleteMultipartUpload", "UPLOAD"),
-    ("AbortMultipartUpload", "UPLOAD"),
-    ("ListParts", "UPLOAD"),
-    ("GetBucketPolicy", "BUCKETPOLICY"),
-    ("PutBucketPolicy", "BUCKETPOLICY"),
-    ("DeleteBucketPolicy", "BUCKETPOLICY"),
-    ("GetBucketLogging", "LOGGING_STATUS"),
-    ("PutBucketLogging", "LOGGING_STATUS"),
-    ("GetObjectTagging", "OBJECT_TAGGING"),
-    ("PutObjectTagging", "OBJECT_TAGGING"),
-    ("DeleteObjectTagging", "OBJECT_TAGGING"),
-    ("GetObjectLockConfiguration", "OBJECT_LOCK_CONFIGURATION"),
-    ("PutObjectLockConfiguration", "OBJECT_LOCK_CONFIGURATION"),
-    ("GetPublicAccessBlock", "PUBLIC_ACCESS_BLOCK"),
-    ("PutPublicAccessBlock", "PUBLIC_ACCESS_BLOCK"),
-    ("DeletePublicAccessBlock", "PUBLIC_ACCESS_BLOCK"),
-    ("PreflightBucket", "PREFLIGHT"),
-    ("PreflightObject", "PREFLIGHT"),
-];
-
-/// The operation as the log names it: `REST.GET.OBJECT`. `name`: as in the table of operations,
-/// empty for a request that is none.
-pub fn operation(method: Method, name: &str) -> String {
-    match name {
-        "CopyObject" => return "REST.COPY.OBJECT".to_owned(),
-        "UploadPartCopy" => return "REST.COPY.PART".to_owned(),
-        _ => {}
-    }
-    let method = method.as_str();
-    if let Some((_, resource)) = RESOURCES.iter().find(|(known, _)| *known == name) {
-        return format!("REST.{method}.{resource}");
-    }
-    // `PutBucketRequestPayment` is about the REQUEST_PAYMENT.
-    let start = name.find(|c: char| c.is_ascii_uppercase() && !name.starts_with(c)).unwrap_or(0);
-    let rest = &name[start..];
-    let rest = rest.strip_suffix("Configuration").unwrap_or(rest);
-    let rest = ["Bucket", "Object"]
-        .iter()
-        .find_map(|of| rest.strip_prefix(of).filter(|rest| !rest.is_empty()))
-        .unwrap_or(rest);
-    let mut resource = String::new();
-    for c in rest.chars() {
-        if c.is_ascii_uppercase() && !resource.is_empty() {
-            resource.push('_');
+        ("GetObject" | "HeadObject" | "Website", 206) => {
+            let range = response.headers.iter().find(|(n, _)| n == "content-range")?;
+            range.1.rsplit('/').next()?.parse().ok()
         }
-        resource.push(c.to_ascii_uppercase());
-    }
-    if resource.is_empty() {
-        format!("REST.{method}.-")
-    } else {
-        format!("REST.{method}.{resource}")
+        ("GetObject" | "HeadObject" | "Website", 200) => Some(response.length()),
+        _ => None,
     }
 }
 
@@ -374,7 +255,7 @@ mod tests {
             .map(|logging| logging.expect("it is enabled"))
     }
 
-    fn format(inside: &str) -> Result<KeyFormat, Code> {
+    fn format(inside: &str) -> Result<LogKeyFormat, Code> {
         let element = "TargetObjectKeyFormat";
         enabled(&format!("<{element}>{inside}</{element}>")).map(|logging| logging.format)
     }
@@ -384,17 +265,17 @@ mod tests {
         assert_eq!(parse(""), Ok(None));
         let plain = enabled("").unwrap();
         assert_eq!((plain.target.as_str(), plain.prefix.as_str()), ("logs", "a/"));
-        assert_eq!(plain.format, KeyFormat::Simple);
-        assert_eq!(format("<SimplePrefix/>"), Ok(KeyFormat::Simple));
+        assert_eq!(plain.format, LogKeyFormat::Simple);
+        assert_eq!(format("<SimplePrefix/>"), Ok(LogKeyFormat::Simple));
         let by = |source: &str| {
             format(&format!(
                 "<PartitionedPrefix><PartitionDateSource>{source}</PartitionDateSource>\
                  </PartitionedPrefix>"
             ))
         };
-        assert_eq!(by("EventTime"), Ok(KeyFormat::PartitionedByEvent));
-        assert_eq!(by("DeliveryTime"), Ok(KeyFormat::PartitionedByDelivery));
-        assert_eq!(format("<PartitionedPrefix/>"), Ok(KeyFormat::PartitionedByEvent));
+        assert_eq!(by("EventTime"), Ok(LogKeyFormat::PartitionedByEvent));
+        assert_eq!(by("DeliveryTime"), Ok(LogKeyFormat::PartitionedByDelivery));
+        assert_eq!(format("<PartitionedPrefix/>"), Ok(LogKeyFormat::PartitionedByEvent));
         for bad in [
             "",
             "<Other/>",
@@ -406,9 +287,11 @@ mod tests {
             assert_eq!(format(bad), Err(Code::MalformedXML), "{bad}");
         }
         assert_eq!(by("kaboom"), Err(Code::MalformedXML));
-        for format in
-            [KeyFormat::Simple, KeyFormat::PartitionedByEvent, KeyFormat::PartitionedByDelivery]
-        {
+        for format in [
+            LogKeyFormat::Simple,
+            LogKeyFormat::PartitionedByEvent,
+            LogKeyFormat::PartitionedByDelivery,
+        ] {
             let logging = Logging { format, prefix: "<&".to_owned(), ..plain.clone() };
             assert_eq!(Logging::parse(logging.to_xml().as_bytes()).unwrap(), Some(logging));
         }
@@ -440,88 +323,25 @@ mod tests {
     }
 
     #[test]
-    fn lines() {
-        let fields =
-            [("host", "s3.example:9000"), ("user-agent", "a \"b\"\u{85}c"), ("referer", "")];
-        let headers = fields.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
-        let record = Record {
-            owner: "owner",
-            bucket: "bkt",
-            received_ms: 1_795_514_734_123,
-            peer: [192, 0, 2, 3].into(),
-            requester: Some("me"),
-            request_id: "0123456789ABCDEF",
-            operation: "REST.GET.OBJECT",
-            key: Some("a/ü b\""),
-            method: Method::Get,
-            target: "/bkt/a/%C3%BC%20b\"?x=1",
-            status: 200,
-            error: None,
-            bytes_sent: 10,
-            object_size: Some(100),
-            total_ms: 7,
-            turn_around_ms: 0,
-            headers: &Headers::new(headers),
-            version: None,
-            host_id: "jog",
-            signed: Signed::Header,
+    fn sizes_of_objects() {
+        let request = |fields: &[(&str, &str)]| Request {
+            method: crate::http::Method::Put,
+            path: String::new(),
+            query: String::new(),
+            headers: crate::http::Headers::new(
+                fields.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+            ),
+            peer: [127, 0, 0, 1].into(),
+            received: std::time::Instant::now(),
+            id: String::new(),
         };
-        assert_eq!(
-            record.line(),
-            "owner bkt [24/Nov/2026:10:05:34 +0000] 192.0.2.3 me 0123456789ABCDEF REST.GET.OBJECT \
-             a/%C3%BC%20b%22 \"GET /bkt/a/%C3%BC%20b%22?x=1 HTTP/1.1\" 200 - 10 100 7 0 \"-\" \
-             \"a %22b%22%C2%85c\" - jog SigV4 - AuthHeader s3.example:9000 - - -\n"
-        );
-        let none = Record {
-            requester: None,
-            key: None,
-            error: Some("AccessDenied"),
-            bytes_sent: 0,
-            object_size: None,
-            headers: &Headers::default(),
-            version: Some("v1"),
-            signed: Signed::No,
-            ..record
-        };
-        let line = none.line();
-        let (start, end) = line.split_once("HTTP/1.1\"").unwrap();
-        assert!(
-            start.contains(" 192.0.2.3 - 0123456789ABCDEF REST.GET.OBJECT - \"GET "),
-            "{start}"
-        );
-        assert_eq!(end, " 200 AccessDenied - - 7 0 \"-\" \"-\" v1 jog - - - - - - -\n");
-    }
-
-    #[test]
-    fn operations() {
-        for (method, name, log) in [
-            (Method::Get, "GetObject", "REST.GET.OBJECT"),
-            (Method::Head, "HeadObject", "REST.HEAD.OBJECT"),
-            (Method::Put, "CopyObject", "REST.COPY.OBJECT"),
-            (Method::Put, "CreateBucket", "REST.PUT.BUCKET"),
-            (Method::Get, "ListObjectsV2", "REST.GET.BUCKET"),
-            (Method::Post, "DeleteObjects", "REST.POST.MULTI_OBJECT_DELETE"),
-            (Method::Put, "UploadPart", "REST.PUT.PART"),
-            (Method::Get, "GetBucketVersioning", "REST.GET.VERSIONING"),
-            (Method::Put, "PutBucketRequestPayment", "REST.PUT.REQUEST_PAYMENT"),
-            (Method::Get, "GetObjectAcl", "REST.GET.ACL"),
-            (Method::Get, "GetBucketLifecycleConfiguration", "REST.GET.LIFECYCLE"),
-            (Method::Options, "PreflightObject", "REST.OPTIONS.PREFLIGHT"),
-            (Method::Post, "", "REST.POST.-"),
-        ] {
-            assert_eq!(operation(method, name), log, "{name}");
-        }
-        let table = crate::s3::table::OPERATIONS.iter().map(|row| row.name);
-        for known in RESOURCES {
-            assert!(table.clone().any(|name| name == known.0), "{}", known.0);
-        }
-    }
-
-    #[test]
-    fn signatures() {
-        let headers = |name: &str| Headers::new(vec![(name.to_owned(), "x".to_owned())]);
-        assert_eq!(Signed::of(&headers("authorization"), ""), Signed::Header);
-        assert_eq!(Signed::of(&headers("host"), "a=1&X-Amz-Signature=b"), Signed::Query);
-        assert_eq!(Signed::of(&headers("host"), "a=X-Amz-Signature=b"), Signed::No);
+        let plain = request(&[("content-length", "30"), ("x-amz-decoded-content-length", "20")]);
+        assert_eq!(object_size("PutObject", &plain, &Response::new(200)), Some(20));
+        assert_eq!(object_size("PutObject", &plain, &Response::new(403)), None);
+        assert_eq!(object_size("ListObjects", &plain, &Response::new(200)), None);
+        let part = Response::new(206).header("content-range", "bytes 0-4/77");
+        assert_eq!(object_size("GetObject", &plain, &part), Some(77));
+        let whole = Response::new(200).payload(crate::http::Payload::Length(9));
+        assert_eq!(object_size("HeadObject", &plain, &whole), Some(9));
     }
 }

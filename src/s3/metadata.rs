@@ -1,6 +1,6 @@
 //! An object's system and user metadata: from request headers to what is stored, and back.
 
-use super::{Code, S3Error};
+use super::{Code, S3Error, website};
 use crate::http::{Headers, Response};
 use crate::limits::MAX_METADATA_BYTES;
 use crate::store::{Meta, Object};
@@ -8,6 +8,8 @@ use crate::types::time;
 
 /// What an object is if its client does not say.
 const DEFAULT_TYPE: &str = "binary/octet-stream";
+/// Where an object of a website redirects to.
+const REDIRECT: &str = "x-amz-website-redirect-location";
 /// System metadata that is stored as it came.
 const SYSTEM: [&str; 6] = [
     "cache-control",
@@ -15,7 +17,7 @@ const SYSTEM: [&str; 6] = [
     "content-language",
     "expires",
     "content-type",
-    "x-amz-website-redirect-location",
+    REDIRECT,
 ];
 /// Headers that ask for what JOG does not have; each is refused rather than ignored. One that ends
 /// in `-` stands for all that start with it.
@@ -62,6 +64,7 @@ pub fn collect<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Result<M
                 Some(rest) => rest,
                 None => continue,
             },
+            REDIRECT => redirect(value)?,
             _ if SYSTEM.contains(&name) => value.to_owned(),
             _ => {
                 let Some(user) = name.strip_prefix("x-amz-meta-") else { continue };
@@ -88,6 +91,21 @@ pub fn collect<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Result<M
         meta.push(("content-type".to_owned(), DEFAULT_TYPE.to_owned()));
     }
     Ok(Meta(meta))
+}
+
+fn redirect(to: &str) -> Result<String, S3Error> {
+    let fits = website::is_redirect_location(to);
+    if fits { Ok(to.to_owned()) } else { Err(Code::InvalidRedirectLocation.into()) }
+}
+
+/// A copy that keeps its source's metadata redirects where its own request says, or nowhere (AWS,
+/// CopyObject).
+pub fn replace_redirect(meta: &mut Meta, headers: &Headers) -> Result<(), S3Error> {
+    meta.0.retain(|(name, _)| name != REDIRECT);
+    if let Some(to) = headers.get(REDIRECT) {
+        meta.0.push((REDIRECT.to_owned(), redirect(to)?));
+    }
+    Ok(())
 }
 
 /// `aws-chunked` is how a body travels, not what an object is.
@@ -172,6 +190,19 @@ mod tests {
         assert_eq!(meta.get("x-amz-meta-a"), Some("1,ü"));
         assert_eq!(meta.get("content-type"), Some(DEFAULT_TYPE));
         assert_eq!(meta.get("host"), None);
+    }
+
+    #[test]
+    fn redirects_lead_somewhere() {
+        let location = |to: &str| from_headers(&headers(&[(REDIRECT, to)])).map_err(|e| e.code);
+        assert!(location("/a").is_ok() && location("https://a").is_ok());
+        assert_eq!(location("a").err(), Some(Code::InvalidRedirectLocation));
+        let mut copied = location("/a").unwrap();
+        replace_redirect(&mut copied, &headers(&[])).unwrap();
+        assert_eq!(copied.get(REDIRECT), None);
+        replace_redirect(&mut copied, &headers(&[(REDIRECT, "/b")])).unwrap();
+        assert_eq!(copied.get(REDIRECT), Some("/b"));
+        assert!(replace_redirect(&mut copied, &headers(&[(REDIRECT, "b")])).is_err());
     }
 
     #[test]

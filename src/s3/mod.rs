@@ -7,14 +7,14 @@ pub mod bucket_encryption;
 mod conditions;
 mod config;
 mod copy;
-pub mod cors;
+mod cors;
 mod delete;
 pub mod encryption;
 mod error;
 mod form;
 mod list;
 mod lock;
-pub mod logging;
+mod logging;
 mod metadata;
 mod multipart;
 mod multipart_form;
@@ -24,15 +24,16 @@ pub mod table;
 mod tagging;
 pub mod uri;
 mod versioning;
-pub mod website;
+mod website;
 
 pub use error::{Code, S3Error};
+pub use website::Websites;
 
 use crate::access::{self, Ask, Authorized};
-use crate::auth::{self, AuthConfig, Identity, Keys, PayloadReader, Trailers};
-use crate::http::{Body, Handler, Headers, Method, Payload, Request, Response};
+use crate::auth::{self, AuthConfig, Authenticated, Identity, Keys, PayloadReader, Trailers};
+use crate::http::{Body, Handler, Headers, Method, Payload, Request, Response, Sent};
 use crate::limits::MAX_DOCUMENT_BYTES;
-use crate::store::{self, SharedStore};
+use crate::store::{self, ConfigKind, LogSpool, SharedStore};
 use crate::types::{BucketName, KeyError, ObjectKey, time};
 use std::sync::Arc;
 use table::{Operation, Target};
@@ -52,6 +53,10 @@ pub struct App {
     pub region: String,
     /// `JOG_DOMAIN`: requests to `bucket.domain` are virtual-host style.
     pub domains: Vec<String>,
+    /// `JOG_WEBSITE_DOMAIN`: requests to `bucket.domain` are for a website.
+    pub website_domains: Vec<String>,
+    /// Where the lines of access logs wait for their delivery.
+    pub logs: Arc<LogSpool>,
     /// HostId of every answer.
     pub host_id: String,
 }
@@ -172,23 +177,32 @@ struct Address {
     target: Target,
 }
 
+/// The host that a request names, without its port.
+fn host_of(request: &Request, trust_forwarded: bool) -> Option<&str> {
+    let forwarded = trust_forwarded.then(|| request.headers.get("x-forwarded-host"));
+    let host = forwarded.flatten().or_else(|| request.headers.get("host"))?;
+    Some(host.rsplit_once(':').map_or(host, |(name, port)| {
+        if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host }
+    }))
+}
+
+/// What stands before one of these domains.
+fn before_domain<'h>(host: &'h str, domains: &[String]) -> Option<&'h str> {
+    domains.iter().find_map(|domain| {
+        let bucket = host.len().checked_sub(domain.len() + 1)?;
+        let (bucket, rest) = (host.get(..bucket)?, host.get(bucket..)?);
+        let ours = rest.starts_with('.') && rest[1..].eq_ignore_ascii_case(domain);
+        (ours && !bucket.is_empty()).then_some(bucket)
+    })
+}
+
 impl App {
     /// The bucket of a virtual-host style request: what stands before one of our domains.
     fn host_bucket<'r>(&self, request: &'r Request) -> Option<&'r str> {
         if self.domains.is_empty() {
             return None;
         }
-        let forwarded = self.auth.trust_forwarded.then(|| request.headers.get("x-forwarded-host"));
-        let host = forwarded.flatten().or_else(|| request.headers.get("host"))?;
-        let host = host.rsplit_once(':').map_or(host, |(name, port)| {
-            if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host }
-        });
-        self.domains.iter().find_map(|domain| {
-            let bucket = host.len().checked_sub(domain.len() + 1)?;
-            let (bucket, rest) = (host.get(..bucket)?, host.get(bucket..)?);
-            let ours = rest.starts_with('.') && rest[1..].eq_ignore_ascii_case(domain);
-            (ours && !bucket.is_empty()).then_some(bucket)
-        })
+        before_domain(host_of(request, self.auth.trust_forwarded)?, &self.domains)
     }
 
     fn address(&self, request: &Request) -> Result<Address, S3Error> {
@@ -243,16 +257,25 @@ impl App {
     ) -> Result<Response, S3Error> {
         let query = Query::parse(&request.query).ok_or(Code::InvalidURI)?;
         let address = self.address(request)?;
-        label.bucket = address.bucket.as_ref().map(ToString::to_string);
-        label.key = address.key.as_ref().map(ToString::to_string);
+        label.bucket = address.bucket.clone();
+        label.key = address.key.clone();
+        label.home = match &address.bucket {
+            Some(name) => self.store.bucket(name)?,
+            None => None,
+        };
         let row = table::route(request, address.target, &query).ok_or(Code::MethodNotAllowed)?;
         label.operation = row.name;
         let now = time::now_ms() / 1000;
-        let proven = auth::authenticate(request, &*self.keys, &self.auth, now)?;
+        let proven = match request.method {
+            // A preflight for a presigned URL carries a signature that is of another method.
+            Method::Options => Authenticated::anonymous(),
+            _ => auth::authenticate(request, &*self.keys, &self.auth, now)?,
+        };
         if let Identity::Key { access_key_id } = &proven.identity {
             label.requester = Some(access_key_id.clone());
         }
         let authorized = self.may(&proven.identity, row, &address)?;
+        label.canonical = authorized.as_ref().map(|authorized| authorized.owner().id);
         let payload = match row.body {
             table::Body::None => None,
             table::Body::Document | table::Body::Stream => {
@@ -299,13 +322,18 @@ impl App {
     }
 }
 
-/// What the access log says of a request.
+/// What logs say of a request.
 #[derive(Default)]
 struct Label {
     operation: &'static str,
-    bucket: Option<String>,
-    key: Option<String>,
+    bucket: Option<BucketName>,
+    /// The bucket as it was when the request came.
+    home: Option<Arc<store::Bucket>>,
+    key: Option<ObjectKey>,
+    /// The access key of who sent it.
     requester: Option<String>,
+    /// The canonical ID of who sent it, if they were allowed to.
+    canonical: Option<String>,
 }
 
 impl Handler for App {
@@ -313,9 +341,12 @@ impl Handler for App {
         if let Some(response) = self.operate(request) {
             return response.header("x-amz-request-id", request.id.as_str());
         }
+        if let Some(response) = self.website(request) {
+            return response;
+        }
         let mut label = Label::default();
         let result = self.run(request, body, &mut label);
-        let (mut response, code) = match result {
+        let (response, code) = match result {
             Ok(response) => (response, None),
             Err(error) => {
                 if let Some(source) = &error.source {
@@ -325,11 +356,7 @@ impl Handler for App {
                 (error.response(path, &request.id, &self.host_id), Some(error.code))
             }
         };
-        access_log(request, &label, &mut response, code);
-        response
-            .header("x-amz-request-id", request.id.as_str())
-            .header("x-amz-id-2", self.host_id.as_str())
-            .header("server", "JOG")
+        self.finish(request, &label, response, code)
     }
 
     fn refuse(&self, status: u16, reason: &str) -> Response {
@@ -346,32 +373,65 @@ impl Handler for App {
     }
 }
 
+impl App {
+    /// What every answer gets, be it a success or an error: the fields that all have in common,
+    /// those of CORS, and its lines in the logs, which are written when it has been sent.
+    fn finish(
+        &self,
+        request: &Request,
+        label: &Label,
+        mut response: Response,
+        code: Option<Code>,
+    ) -> Response {
+        let cors = label.home.as_ref().and_then(|bucket| bucket.config(ConfigKind::Cors));
+        if let Some(cors) = cors {
+            response = cors::decorate(response, request, cors);
+        }
+        let own = access_log(request, label, &response, code);
+        let bucket = logging::note(self, request, label, &response, code);
+        if own.is_some() || bucket.is_some() {
+            response.done = Some(Box::new(move |sent| {
+                own.into_iter().for_each(|own| own(sent));
+                bucket.into_iter().for_each(|bucket| bucket(sent));
+            }));
+        }
+        response
+            .header("x-amz-request-id", request.id.as_str())
+            .header("x-amz-id-2", self.host_id.as_str())
+            .header("server", "JOG")
+    }
+}
+
 /// One line a request, when its response has been sent: method, operation, bucket, key, status,
 /// error code, bytes of the body, microseconds, requester, request id. Fields are separated by
 /// spaces; `-` stands for nothing, `cut` for a response that did not get through, and names are
 /// percent-encoded so that a line is always a line.
-fn access_log(request: &Request, label: &Label, response: &mut Response, code: Option<Code>) {
+fn access_log(
+    request: &Request,
+    label: &Label,
+    response: &Response,
+    code: Option<Code>,
+) -> Option<impl FnOnce(Sent) + Send + use<>> {
     if !log::log_enabled!(log::Level::Info) {
-        return;
+        return None;
     }
-    let or_dash = |text: &Option<String>| {
-        text.as_ref().map_or_else(|| "-".to_owned(), |t| uri::encode(t, true))
-    };
+    let or_dash =
+        |text: Option<&str>| text.map_or_else(|| "-".to_owned(), |t| uri::encode(t, true));
     let what = format!(
         "{} {} {} {} {} {}",
         request.method.as_str(),
         if label.operation.is_empty() { "-" } else { label.operation },
-        or_dash(&label.bucket),
-        or_dash(&label.key),
+        or_dash(label.bucket.as_ref().map(BucketName::as_str)),
+        or_dash(label.key.as_ref().map(ObjectKey::as_str)),
         response.status,
         code.map_or("-", Code::name),
     );
-    let who = format!("{} {}", or_dash(&label.requester), request.id);
+    let who = format!("{} {}", or_dash(label.requester.as_deref()), request.id);
     let received = request.received;
-    response.done = Some(Box::new(move |sent| {
+    Some(move |sent: Sent| {
         let bytes = if sent.complete { sent.body_bytes.to_string() } else { "cut".to_owned() };
         log::info!("{what} {bytes} {} {who}", received.elapsed().as_micros());
-    }));
+    })
 }
 
 /// An answer with a document.

@@ -115,8 +115,8 @@ pub fn route(request: &Request, target: Target, query: &Query) -> Option<&'stati
 }
 
 use super::{
-    absent, attributes, bucket, bucket_encryption, copy, delete, form, list, lock, multipart,
-    object, tagging, versioning,
+    absent, attributes, bucket, bucket_encryption, copy, cors, delete, form, list, lock, logging,
+    multipart, object, tagging, versioning, website,
 };
 use Body::{Document, None as NoBody, Stream};
 use Method::{Delete, Get, Head, Options, Post, Put};
@@ -177,29 +177,29 @@ pub static OPERATIONS: &[Operation] = rows! {
     GetBucketVersioning: Get Bucket [Q("versioning")], "s3:GetBucketVersioning", NoBody, versioning::get;
     PutBucketVersioning: Put Bucket [Q("versioning")], "s3:PutBucketVersioning", Document, versioning::put;
     ListObjectVersions: Get Bucket [Q("versions")], "s3:ListBucketVersions", NoBody, versioning::list;
-    GetBucketCors: Get Bucket [Q("cors")], "s3:GetBucketCORS", NoBody, absent::cors;
-    PutBucketCors: Put Bucket [Q("cors")], "s3:PutBucketCORS", NoBody, absent::not_implemented;
-    DeleteBucketCors: Delete Bucket [Q("cors")], "s3:PutBucketCORS", NoBody, absent::not_implemented;
+    GetBucketCors: Get Bucket [Q("cors")], "s3:GetBucketCORS", NoBody, cors::get;
+    PutBucketCors: Put Bucket [Q("cors")], "s3:PutBucketCORS", Document, cors::put;
+    DeleteBucketCors: Delete Bucket [Q("cors")], "s3:PutBucketCORS", NoBody, cors::delete;
     GetBucketLifecycleConfiguration: Get Bucket [Q("lifecycle")], "s3:GetLifecycleConfiguration", NoBody, absent::lifecycle;
     PutBucketLifecycleConfiguration: Put Bucket [Q("lifecycle")], "s3:PutLifecycleConfiguration", NoBody, absent::not_implemented;
     DeleteBucketLifecycleConfiguration: Delete Bucket [Q("lifecycle")], "s3:PutLifecycleConfiguration", NoBody, absent::not_implemented;
-    GetBucketWebsite: Get Bucket [Q("website")], "s3:GetBucketWebsite", NoBody, absent::website;
-    PutBucketWebsite: Put Bucket [Q("website")], "s3:PutBucketWebsite", NoBody, absent::not_implemented;
-    DeleteBucketWebsite: Delete Bucket [Q("website")], "s3:DeleteBucketWebsite", NoBody, absent::not_implemented;
+    GetBucketWebsite: Get Bucket [Q("website")], "s3:GetBucketWebsite", NoBody, website::get;
+    PutBucketWebsite: Put Bucket [Q("website")], "s3:PutBucketWebsite", Document, website::put;
+    DeleteBucketWebsite: Delete Bucket [Q("website")], "s3:DeleteBucketWebsite", NoBody, website::delete;
     GetBucketEncryption: Get Bucket [Q("encryption")], "s3:GetEncryptionConfiguration", NoBody, bucket_encryption::get;
     PutBucketEncryption: Put Bucket [Q("encryption")], "s3:PutEncryptionConfiguration", Document, bucket_encryption::put;
     DeleteBucketEncryption: Delete Bucket [Q("encryption")], "s3:PutEncryptionConfiguration", NoBody, bucket_encryption::delete;
     GetObjectLockConfiguration: Get Bucket [Q("object-lock")], "s3:GetBucketObjectLockConfiguration", NoBody, lock::get_configuration;
     PutObjectLockConfiguration: Put Bucket [Q("object-lock")], "s3:PutBucketObjectLockConfiguration", Document, lock::put_configuration;
-    GetBucketLogging: Get Bucket [Q("logging")], "s3:GetBucketLogging", NoBody, absent::logging;
-    PutBucketLogging: Put Bucket [Q("logging")], "s3:PutBucketLogging", NoBody, absent::not_implemented;
+    GetBucketLogging: Get Bucket [Q("logging")], "s3:GetBucketLogging", NoBody, logging::get;
+    PutBucketLogging: Put Bucket [Q("logging")], "s3:PutBucketLogging", Document, logging::put;
     GetBucketNotificationConfiguration: Get Bucket [Q("notification")], "s3:GetBucketNotification", NoBody, absent::notification;
     PutBucketNotificationConfiguration: Put Bucket [Q("notification")], "s3:PutBucketNotification", NoBody, absent::not_implemented;
     GetBucketReplication: Get Bucket [Q("replication")], "s3:GetReplicationConfiguration", NoBody, absent::replication;
     PutBucketReplication: Put Bucket [Q("replication")], "s3:PutReplicationConfiguration", NoBody, absent::not_implemented;
     DeleteBucketReplication: Delete Bucket [Q("replication")], "s3:PutReplicationConfiguration", NoBody, absent::not_implemented;
     GetBucketRequestPayment: Get Bucket [Q("requestPayment")], "s3:GetBucketRequestPayment", NoBody, absent::request_payment;
-    PutBucketRequestPayment: Put Bucket [Q("requestPayment")], "s3:PutBucketRequestPayment", NoBody, absent::not_implemented;
+    PutBucketRequestPayment: Put Bucket [Q("requestPayment")], "s3:PutBucketRequestPayment", Document, absent::put_request_payment;
     GetBucketAccelerateConfiguration: Get Bucket [Q("accelerate")], "s3:GetAccelerateConfiguration", NoBody, absent::accelerate;
     PutBucketAccelerateConfiguration: Put Bucket [Q("accelerate")], "s3:PutAccelerateConfiguration", NoBody, absent::not_implemented;
     GetBucketOwnershipControls: Get Bucket [Q("ownershipControls")], "s3:GetBucketOwnershipControls", NoBody, absent::ownership;
@@ -247,8 +247,8 @@ pub static OPERATIONS: &[Operation] = rows! {
     RenameObject: Put Object [Q("renameObject")], "s3:PutObject", NoBody, absent::not_implemented;
     UpdateObjectEncryption: Put Object [Q("encryption")], "s3:PutObject", NoBody, absent::not_implemented;
 
-    PreflightBucket: Options Bucket [], "s3:Preflight", NoBody, absent::preflight;
-    PreflightObject: Options Object [], "s3:Preflight", NoBody, absent::preflight;
+    PreflightBucket: Options Bucket [], "s3:Preflight", NoBody, cors::options;
+    PreflightObject: Options Object [], "s3:Preflight", NoBody, cors::options;
 };
 
 #[cfg(test)]

@@ -2,11 +2,14 @@
 //! The rules are those of AWS, "PutBucketWebsite" and "Configuring advanced conditional redirects".
 
 mod route;
+mod serve;
 
-pub use route::{Answer, Base, Destination, Fact, decide};
+pub use serve::Websites;
 
-use super::{Code, S3Error};
+use super::{Call, Code, S3Error, config};
+use crate::http::Response;
 use crate::limits::{MAX_ROUTING_RULES, MAX_WEBSITE_BYTES};
+use crate::store::ConfigKind;
 use crate::types::ObjectKey;
 use crate::xml::{self, Element, Writer};
 
@@ -180,7 +183,7 @@ impl Website {
             }
         }
         xml.close(ROOT);
-        xml.into_string()
+        xml.into_text()
     }
 }
 
@@ -317,6 +320,26 @@ impl Redirect {
 /// Whether an object may carry this as x-amz-website-redirect-location.
 pub fn is_redirect_location(text: &str) -> bool {
     ["/", "http://", "https://"].iter().any(|start| text.starts_with(start))
+}
+
+// ---- operations --------------------------------------------------------------------------
+
+/// GetBucketWebsite
+pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    config::get(call, ConfigKind::Website, Code::NoSuchWebsiteConfiguration)
+}
+
+/// PutBucketWebsite
+pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    let website = Website::parse(&call.document()?)?;
+    let bucket = call.bucket()?;
+    call.app.store.set_config(bucket.id, ConfigKind::Website, Some(website.to_xml()))??;
+    Ok(Response::new(200))
+}
+
+/// DeleteBucketWebsite
+pub fn delete(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    config::delete(call, ConfigKind::Website)
 }
 
 #[cfg(test)]

@@ -54,8 +54,8 @@ pub use master::MasterKey;
 pub use model::*;
 pub use open::StoreConfig;
 pub use seal::{KEY_BYTES, Kek, Seal, SealMode, Sealing};
-pub use users::{Identities, KeyRow, NewKey, NewUser, UserChange, UserRefused, UserRow};
 pub use spool::{LogBatch, LogKeyFormat, LogSpool, LogTarget};
+pub use users::{Identities, KeyRow, NewKey, NewUser, UserChange, UserRefused, UserRow};
 pub use versions::Change;
 
 use crate::limits::BLOB_RESERVE;
