@@ -1,6 +1,10 @@
 //! Settings: from flags and the environment to one typed [`Config`]. Nobody else reads the
 //! environment.
 
+mod webhooks;
+
+pub use webhooks::Webhook;
+
 use crate::limits;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::collections::BTreeMap;
@@ -55,6 +59,7 @@ settings! {
     "JOG_TRASH_RETENTION" "24h" "how long files of deleted objects are kept (30s, 15m, 24h, 7d; 0: not)";
     "JOG_TRASH_FLOOR" "" "free space under which they go earlier (10GiB; default: 5 % of the disk, at most 10GiB)";
     "JOG_MIN_FREE" "" "free space under which nothing new is taken (64MiB; default: 1 % of the disk, 4MiB to 256MiB)";
+    "JOG_LIFECYCLE_DAY" "24h" "how long a day of lifecycle rules is; shorter only for tests";
     "JOG_SHUTDOWN_TIMEOUT" "30s" "how long requests may take to end on SIGTERM";
 }
 
@@ -81,7 +86,11 @@ impl std::fmt::Display for ConfigError {
 
 /// What each setting was set to, before it is understood.
 #[derive(Clone, Debug)]
-pub struct Values(BTreeMap<&'static str, (String, Source)>);
+pub struct Values {
+    settings: BTreeMap<&'static str, (String, Source)>,
+    /// `JOG_WEBHOOK_<NAME>_URL` and `JOG_WEBHOOK_<NAME>_TOKEN`.
+    webhooks: BTreeMap<String, String>,
+}
 
 /// The flag of a setting.
 pub fn flag(env: &str) -> String {
@@ -96,9 +105,12 @@ impl Values {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let mut values = BTreeMap::new();
+        let mut webhooks = BTreeMap::new();
         for (name, value) in environment.filter(|(_, value)| !value.is_empty()) {
             if let Some(setting) = SETTINGS.iter().find(|s| s.env == name) {
                 values.insert(setting.env, (value, Source::Environment));
+            } else if webhooks::is_name(&name) {
+                webhooks.insert(name, value);
             }
         }
         let mut args = args.iter();
@@ -119,16 +131,16 @@ impl Values {
             };
             values.insert(setting.env, (value, Source::Flag));
         }
-        Ok(Self(values))
+        Ok(Self { settings: values, webhooks })
     }
 
     fn is_set(&self, env: &str) -> bool {
-        self.0.contains_key(env)
+        self.settings.contains_key(env)
     }
 
     /// The value of a setting and where it came from.
     pub fn get(&self, env: &'static str) -> (&str, Source) {
-        match self.0.get(env) {
+        match self.settings.get(env) {
             Some((value, source)) => (value, *source),
             None => {
                 let setting = SETTINGS.iter().find(|s| s.env == env);
@@ -202,6 +214,10 @@ pub struct Config {
     pub trash_floor: Option<u64>,
     /// `JOG_MIN_FREE`, in bytes.
     pub min_free: Option<u64>,
+    /// `JOG_LIFECYCLE_DAY`; at least a second.
+    pub lifecycle_day: Duration,
+    /// `JOG_WEBHOOK_<NAME>_URL`, in order of their names.
+    pub webhooks: Vec<Webhook>,
     /// `JOG_SHUTDOWN_TIMEOUT`
     pub shutdown: Duration,
 }
@@ -379,6 +395,12 @@ impl Config {
             )?,
             trash_floor: bytes("JOG_TRASH_FLOOR")?,
             min_free: bytes("JOG_MIN_FREE")?,
+            lifecycle_day: values.parse("JOG_LIFECYCLE_DAY", "a time from 1s to 24h", |v| {
+                duration(v).filter(|day| (1..=86_400).contains(&day.as_secs()))
+            })?,
+            webhooks: webhooks::parse(
+                values.webhooks.iter().map(|(name, value)| (name.as_str(), value.as_str())),
+            )?,
             shutdown: values.parse("JOG_SHUTDOWN_TIMEOUT", "a time such as 30s or 2m", duration)?,
         })
     }
@@ -416,12 +438,15 @@ fn domains(text: &str) -> Option<Vec<String>> {
 }
 
 /// The values of `jog config`: setting, value (secrets masked), source.
-pub fn describe(values: &Values) -> Vec<(&'static str, String, &'static str)> {
+pub fn describe(values: &Values) -> Vec<(String, String, &'static str)> {
     let source = |source| match source {
         Source::Default => "default",
         Source::Flag => "flag",
         Source::Environment => "environment",
     };
+    let webhooks = values.webhooks.iter().map(|(name, value)| {
+        (name.clone(), webhooks::shown(name, value), source(Source::Environment))
+    });
     SETTINGS
         .iter()
         .map(|setting| {
@@ -432,8 +457,9 @@ pub fn describe(values: &Values) -> Vec<(&'static str, String, &'static str)> {
                 (false, true) => "********".to_owned(),
                 (false, false) => value.to_owned(),
             };
-            (setting.env, shown, source(from))
+            (setting.env.to_owned(), shown, source(from))
         })
+        .chain(webhooks)
         .collect()
 }
 
@@ -442,6 +468,7 @@ pub fn unknown(environment: impl Iterator<Item = (String, String)>) -> Vec<Strin
     environment
         .map(|(name, _)| name)
         .filter(|name| name.starts_with("JOG_") && SETTINGS.iter().all(|s| s.env != name))
+        .filter(|name| !webhooks::is_name(name))
         .collect()
 }
 
@@ -494,6 +521,8 @@ mod tests {
         assert!(error(&["--nope"], &[]).contains("--nope"));
         assert!(error(&[], &[("JOG_TRASH_RETENTION", "1w")]).contains("24h"));
         assert!(error(&[], &[KEYS[0], ("JOG_SECRET_KEY", "short")]).contains("8 to 128"));
+        assert!(error(&[], &[("JOG_LIFECYCLE_DAY", "0")]).contains("1s to 24h"));
+        assert!(error(&[], &[("JOG_WEBHOOK_A_URL", "https://h")]).contains("JOG_WEBHOOK_A_URL"));
     }
 
     #[test]

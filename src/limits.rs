@@ -117,6 +117,38 @@ pub const MAX_ROUTING_RULES: usize = 50;
 /// TargetPrefix of an access log, in bytes: the rest of a key, with an owner's ID, a region and a
 /// bucket's name, must fit behind it.
 pub const MAX_LOG_PREFIX_BYTES: usize = 700;
+/// Rules of a lifecycle configuration.
+pub const MAX_LIFECYCLE_RULES: usize = 1000;
+/// ID of a lifecycle rule, in characters.
+pub const MAX_LIFECYCLE_ID_CHARS: usize = 255;
+/// Tags in the filter of a lifecycle rule: as many as an object can have.
+pub const MAX_LIFECYCLE_TAGS: usize = 10;
+/// Highest NewerNoncurrentVersions of a lifecycle rule.
+pub const MAX_NEWER_NONCURRENT_VERSIONS: u32 = 100;
+/// Subscriptions in the notification configuration of a bucket.
+pub const MAX_NOTIFICATIONS: usize = 100;
+/// ID of a subscription, in characters.
+pub const MAX_NOTIFICATION_ID_CHARS: usize = 255;
+
+// ---- event notifications -----------------------------------------------------------------
+
+/// Webhooks that may be declared; each has a thread.
+pub const MAX_WEBHOOKS: usize = 16;
+/// Events that wait for one webhook. When so many wait, a further one is dropped and counted:
+/// what was promised first is kept, and a target that is away costs no more writes.
+pub const MAX_QUEUED_EVENTS: i64 = 100_000;
+/// Events that are read at once, and taken off the queue with one transaction.
+pub const EVENT_BATCH: usize = 100;
+/// To resolve and reach a webhook.
+pub const WEBHOOK_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the first byte sent to a webhook to its answer.
+pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Head of a webhook's answer, in bytes. Its body is not read.
+pub const MAX_WEBHOOK_HEAD_BYTES: usize = 16 * 1024;
+/// Pause after a delivery that failed; doubled with each further one.
+pub const WEBHOOK_RETRY: Duration = Duration::from_secs(1);
+/// Longest pause between two tries.
+pub const MAX_WEBHOOK_RETRY: Duration = Duration::from_secs(300);
 
 // ---- store -------------------------------------------------------------------------------
 

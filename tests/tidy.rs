@@ -136,7 +136,7 @@ fn the_environment_and_the_network_have_their_places() {
         ("std::env", &["config.rs", "cli/", "main.rs"]),
         ("httparse", &["http/"]),
         ("TcpListener", &["http/"]),
-        ("TcpStream", &["http/", "cli/healthcheck.rs"]),
+        ("TcpStream", &["http/", "cli/healthcheck.rs", "jobs/webhook.rs"]),
         ("rustix::event", &["http/"]),
         ("rusqlite", &["store/"]),
         ("quick_xml", &["xml.rs"]),

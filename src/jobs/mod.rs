@@ -1,6 +1,7 @@
 //! What runs beside the requests. Each job is a loop on the store's public face.
 
 mod logs;
+mod webhook;
 
 use crate::store::{Kek, LogSpool, SharedStore};
 use std::io;

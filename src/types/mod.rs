@@ -5,6 +5,8 @@ mod bucket_name;
 mod checksum;
 mod etag;
 mod key;
+pub mod lifecycle;
+pub mod notification;
 mod precondition;
 mod range;
 mod tags;
