@@ -545,7 +545,8 @@ mod tests {
         assert!(config(&[], &both).is_err_and(|e| e.contains("JOG_SSE_KEY_FILE")));
         let values = Values::collect(&[], [("JOG_SSE_KEY".to_owned(), base64)].into_iter());
         let shown = describe(&values.map_err(|e| e.0).unwrap());
-        assert!(shown.contains(&("JOG_SSE_KEY", "********".to_owned(), "environment")));
+        let expected = ("JOG_SSE_KEY".to_owned(), "********".to_owned(), "environment");
+        assert!(shown.contains(&expected));
     }
 
     #[test]

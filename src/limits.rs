@@ -129,6 +129,16 @@ pub const MAX_NEWER_NONCURRENT_VERSIONS: u32 = 100;
 pub const MAX_NOTIFICATIONS: usize = 100;
 /// ID of a subscription, in characters.
 pub const MAX_NOTIFICATION_ID_CHARS: usize = 255;
+/// Versions that the lifecycle job reads with one query.
+pub const LIFECYCLE_PAGE: usize = 1000;
+/// Versions that it takes away in one transaction.
+pub const LIFECYCLE_BATCH: usize = 100;
+/// When it tries again after an error.
+pub const LIFECYCLE_RETRY: Duration = Duration::from_secs(60);
+/// Longest sleep of it, so that it follows a clock that was set.
+pub const LIFECYCLE_MAX_SLEEP: Duration = Duration::from_secs(3600);
+/// Lines of a preview of lifecycle rules.
+pub const MAX_PREVIEW_LINES: usize = 10_000;
 
 // ---- event notifications -----------------------------------------------------------------
 
@@ -139,7 +149,10 @@ pub const MAX_WEBHOOKS: usize = 16;
 pub const MAX_QUEUED_EVENTS: i64 = 100_000;
 /// Events that are read at once, and taken off the queue with one transaction.
 pub const EVENT_BATCH: usize = 100;
-/// To resolve and reach a webhook.
+/// How long an event may wait for its webhook; then it is dropped and counted, so that one that is
+/// never taken does not hold up those behind it for ever.
+pub const EVENT_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// To reach one address of a webhook.
 pub const WEBHOOK_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the first byte sent to a webhook to its answer.
 pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);

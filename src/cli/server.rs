@@ -9,6 +9,7 @@ use crate::http::{Handler, Server, ServerConfig};
 use crate::jobs;
 use crate::s3::{App, Websites};
 use crate::store::{Kek, LogSpool, MasterKey, OpenError, SharedStore, Store, StoreConfig};
+use crate::types::notification::TargetName;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::{self, LineWriter};
@@ -34,16 +35,27 @@ pub fn run(config: &Config) -> Result<(), String> {
     let logs = Arc::new(open_logs(config)?);
     let deliverer = jobs::start_logs(&store, &logs, master.clone())
         .map_err(|e| format!("cannot start a thread: {e}"))?;
+    let day_ms = i64::try_from(config.lifecycle_day.as_millis()).unwrap_or(i64::MAX);
+    let targets: Vec<TargetName> =
+        config.webhooks.iter().filter_map(|webhook| TargetName::parse(&webhook.name)).collect();
+    let region = config.region.clone().unwrap_or_else(|| "us-east-1".to_owned());
+    let settings =
+        jobs::lifecycle::Settings { day_ms, region: region.clone(), targets: targets.clone() };
+    let lifecycle = jobs::start_lifecycle(&store, settings)
+        .and_then(|thread| jobs::start_delivery(&store, &config.webhooks).map(|()| thread))
+        .map_err(|e| format!("cannot start a thread: {e}"))?;
     let app = App {
         store: Arc::clone(&store),
         keys: Box::new(Arc::clone(&users)),
         auth: AuthConfig { region: config.region.clone(), trust_forwarded: config.trust_proxy },
         master,
-        region: config.region.clone().unwrap_or_else(|| "us-east-1".to_owned()),
+        region,
         domains: config.domains.clone(),
         website_domains: config.website_domains.clone(),
         logs: Arc::clone(&logs),
         host_id: "jog".to_owned(),
+        lifecycle_day_ms: day_ms,
+        targets,
     };
     let app = Arc::new(app);
     let websites = match config.website_port {
@@ -85,6 +97,10 @@ pub fn run(config: &Config) -> Result<(), String> {
     });
     let websites = std::thread::spawn(|| websites.is_none_or(Server::shutdown));
     let finished = server.shutdown() & websites.join().unwrap_or(false);
+    store.stop_jobs();
+    if lifecycle.join().is_err() {
+        log::warn!("the lifecycle thread has panicked");
+    }
     if !channel.stop(config.shutdown) {
         log::warn!("a command did not end in time");
     }

@@ -1,8 +1,13 @@
 //! What runs beside the requests. Each job is a loop on the store's public face.
 
+mod deliver;
+pub mod lifecycle;
 mod logs;
 mod webhook;
 
+pub use deliver::{DELIVERED, FAILED};
+
+use crate::config::Webhook;
 use crate::store::{Kek, LogSpool, SharedStore};
 use std::io;
 use std::sync::Arc;
@@ -23,4 +28,36 @@ pub fn start_logs(
     let (store, spool) = (Arc::clone(store), Arc::clone(spool));
     let run = move || logs::run(&store, &spool, master.as_ref());
     Builder::new().name("jog-logs".to_owned()).spawn(run)
+}
+
+/// Starts the thread that applies lifecycle rules; it ends soon after
+/// [`crate::store::Store::stop_jobs`].
+pub fn start_lifecycle(
+    store: &SharedStore,
+    settings: lifecycle::Settings,
+) -> io::Result<JoinHandle<()>> {
+    let store = Arc::clone(store);
+    let run = move || lifecycle::run(&store, &settings);
+    Builder::new().name("jog-lifecycle".to_owned()).spawn(run)
+}
+
+/// Starts a thread for each webhook. They end after [`crate::store::Store::stop_jobs`], within the
+/// time that a webhook may take; nobody needs to wait for them, since an event that is cut off
+/// stays in its queue.
+pub fn start_delivery(store: &SharedStore, webhooks: &[Webhook]) -> io::Result<()> {
+    match store.queued_events() {
+        Ok(queued) => {
+            let known = |name: &str| webhooks.iter().any(|webhook| webhook.name == name);
+            for (name, count) in queued.iter().filter(|(name, _)| !known(name)) {
+                log::warn!("{count} events wait for webhook {name}, which is not declared");
+            }
+        }
+        Err(error) => log::warn!("events: {error}"),
+    }
+    for webhook in webhooks {
+        let (store, webhook) = (Arc::clone(store), webhook.clone());
+        let run = move || deliver::run(&store, &webhook);
+        Builder::new().name("jog-events".to_owned()).spawn(run)?;
+    }
+    Ok(())
 }

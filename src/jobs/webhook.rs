@@ -8,7 +8,7 @@ use crate::limits::{
 };
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 /// Addresses of a host that are tried.
@@ -166,14 +166,6 @@ fn parse_status(head: &[u8]) -> Option<u16> {
     let status = rest.get(..3)?.parse().ok()?;
     let ends = rest.len() == 3 || rest.as_bytes()[3] == b' ';
     (version.starts_with("HTTP/1.") && ends && (100..=599).contains(&status)).then_some(status)
-}
-
-/// Whether a webhook is at this address, for the log.
-pub fn address(webhook: &Webhook) -> String {
-    match webhook.host.parse() {
-        Ok(ip) => SocketAddr::new(ip, webhook.port).to_string(),
-        Err(_) => format!("{}:{}", webhook.host, webhook.port),
-    }
 }
 
 #[cfg(test)]

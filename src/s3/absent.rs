@@ -38,19 +38,12 @@ macro_rules! nothing {
 nothing! {
     /// GetBucketPolicy, GetBucketPolicyStatus
     policy => NoSuchBucketPolicy;
-    /// GetBucketLifecycleConfiguration
-    lifecycle => NoSuchLifecycleConfiguration;
     /// GetPublicAccessBlock
     public_access_block => NoSuchPublicAccessBlockConfiguration;
     /// GetBucketOwnershipControls
     ownership => OwnershipControlsNotFoundError;
     /// GetBucketReplication
     replication => ReplicationConfigurationNotFoundError;
-}
-
-/// GetBucketNotificationConfiguration: none.
-pub fn notification(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    empty(call, "NotificationConfiguration")
 }
 
 /// GetBucketAccelerateConfiguration: off.

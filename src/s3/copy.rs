@@ -4,7 +4,9 @@
 use super::conditions::{self, Conditions, Verdict};
 use super::encryption::{self, Key};
 use super::receive::{Promised, Received, Sink, with_buffer};
-use super::{Call, Code, S3Error, document, metadata, multipart, object, uri, versioning};
+use super::{
+    Call, Code, S3Error, document, lifecycle, metadata, multipart, object, uri, versioning,
+};
 use crate::auth::Trailers;
 use crate::http::Response;
 use crate::limits::{IO_BUFFER_BYTES, MAX_PARTS, MAX_PUT_BYTES};
@@ -12,6 +14,7 @@ use crate::store::{
     self, BlobId, Bucket, Data, Extra, NewData, NewObject, NewPart, Object, ObjectReader,
     SourceBlob,
 };
+use crate::types::notification::Event;
 use crate::types::{
     BucketName, ByteRange, Checksum, ChecksumAlgorithm, ChecksumHasher, ObjectKey, Span, VersionId,
     time,
@@ -192,11 +195,14 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
                 ..extra.clone()
             },
         };
-        let stored = call.app.store.put_object(bucket.id, new, precondition.clone())??;
+        let fresh = lifecycle::Fresh::of(call, &bucket, &new);
+        let telling = call.creating(&bucket, Event::CreatedCopy);
+        let stored = telling.put_object(bucket.id, new, precondition.clone())??;
         let etag = source.etag.quoted();
         let response = result("CopyObjectResult", &etag, stored.modified_ms, checksum);
         let response = versioning::name(response, stored.version_id);
         let response = name_source(response, &from, &source);
+        let response = fresh.with_expiration(response, stored.modified_ms);
         return Ok(Key::describe(encryption.as_ref(), response));
     }
     Err(Code::SlowDown.into())

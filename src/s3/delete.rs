@@ -48,7 +48,7 @@ pub fn delete_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     })?;
     let removal = Removal { version, if_, bypass: lock::bypass(call)? };
     let bucket = call.bucket()?;
-    let deleted = gone(call.app.store.delete_object(bucket.id, call.key()?, removal)?)?;
+    let deleted = gone(call.deleting(&bucket).delete_object(bucket.id, call.key()?, removal)?)?;
     let response = versioning::name(Response::new(204), deleted.version_id);
     Ok(if deleted.marker { response.header("x-amz-delete-marker", "true") } else { response })
 }
@@ -171,7 +171,7 @@ pub fn delete_objects(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     }
     let mut outcomes = match jobs.is_empty() {
         true => Vec::new(),
-        false => call.app.store.delete_objects(bucket.id, jobs)??,
+        false => call.deleting(&bucket).delete_objects(bucket.id, jobs)??,
     }
     .into_iter();
     let mut xml = Writer::with_capacity(256 + targets.len() * 96);

@@ -10,6 +10,7 @@ use crate::auth::post_form::{self, FormAuth, FormError};
 use crate::http::{Headers, Response};
 use crate::limits::{MAX_OBJECT_TAGS, MAX_PUT_BYTES};
 use crate::store::{Bucket, Extra, NewData, NewObject};
+use crate::types::notification::Event;
 use crate::types::{ETag, KeyError, ObjectKey, Precondition, time};
 use crate::xml::Writer;
 
@@ -97,7 +98,8 @@ pub fn post_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         data: blob.map_or(NewData::Empty, NewData::Blob),
         extra: Extra { seal: Key::empty_seal(encryption.as_ref())?, ..extra },
     };
-    let stored = call.app.store.put_object(bucket.id, new, Precondition::default())??;
+    let telling = call.creating(&bucket, Event::CreatedPost);
+    let stored = telling.put_object(bucket.id, new, Precondition::default())??;
     let response = answer(call, &preamble, &bucket, &key, &etag);
     let response = versioning::name(response, stored.version_id);
     let response = with_checksum(response, checksum.as_ref());

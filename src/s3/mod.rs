@@ -36,6 +36,7 @@ use crate::auth::{self, AuthConfig, Authenticated, Identity, Keys, PayloadReader
 use crate::http::{Body, Handler, Headers, Method, Payload, Request, Response, Sent};
 use crate::limits::MAX_DOCUMENT_BYTES;
 use crate::store::{self, ConfigKind, LogSpool, SharedStore};
+use crate::types::notification::TargetName;
 use crate::types::{BucketName, KeyError, ObjectKey, time};
 use std::sync::Arc;
 use table::{Operation, Target};
@@ -61,6 +62,10 @@ pub struct App {
     pub logs: Arc<LogSpool>,
     /// HostId of every answer.
     pub host_id: String,
+    /// `JOG_LIFECYCLE_DAY`, in milliseconds.
+    pub lifecycle_day_ms: i64,
+    /// The webhooks that are declared.
+    pub targets: Vec<TargetName>,
 }
 
 /// One request on its way through an operation.

@@ -1,14 +1,67 @@
 //! The notification configuration of a bucket: its document, validated as AWS does, and back. What
-//! it means is in `types::notification`.
+//! it means is in `types::notification`, what delivers events in `jobs`.
 
-use super::{Code, S3Error};
+use super::{Call, Code, S3Error, document};
+use crate::http::Response;
 use crate::limits::{MAX_KEY_BYTES, MAX_NOTIFICATION_ID_CHARS, MAX_NOTIFICATIONS};
+use crate::store::{Bucket, ConfigKind, Doing, Notice, Telling};
 use crate::types::notification::{
-    EventType, Kind, NoEventType, Notification, Subscription, TargetName,
+    Event, EventType, Kind, NoEventType, Notification, Origin, Subscription, TargetName,
 };
 use crate::xml::{self, Element, Writer};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
+
+/// PutBucketNotificationConfiguration; an empty document removes what there is.
+pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    let document = call.document()?;
+    let notification = parse(&document, |target| call.app.targets.contains(target))?;
+    let bucket = call.bucket()?;
+    let kept = (!notification.subscriptions.is_empty()).then(|| notification.to_json());
+    call.app.store.set_config(bucket.id, ConfigKind::Notification, kept)??;
+    Ok(Response::new(200))
+}
+
+/// GetBucketNotificationConfiguration
+pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
+    let bucket = call.bucket()?;
+    let kept = bucket.config(ConfigKind::Notification).and_then(Notification::from_json);
+    Ok(document(200, write(&kept.unwrap_or_default())))
+}
+
+impl<'a> Call<'a, '_> {
+    /// The store, which tells those who want to know of the objects that are made through it.
+    pub fn creating(&self, bucket: &Bucket, event: Event) -> Telling<'a> {
+        self.app.store.telling(self.notice(bucket, Doing::Create(event)))
+    }
+
+    /// The store, which tells those who want to know of what is deleted through it.
+    pub fn deleting(&self, bucket: &Bucket) -> Telling<'a> {
+        self.app.store.telling(self.notice(bucket, Doing::Delete))
+    }
+
+    fn notice(&self, bucket: &Bucket, doing: Doing) -> Option<Notice> {
+        let kept = bucket.config(ConfigKind::Notification)?;
+        let to = Notification::from_json(kept)?.declared(&self.app.targets);
+        if to.subscriptions.is_empty() {
+            return None;
+        }
+        let region = match bucket.region.as_str() {
+            "" => &self.app.region,
+            region => region,
+        };
+        let origin = Origin {
+            region: region.to_owned(),
+            principal: self.owner().map(|owner| owner.id).unwrap_or_default(),
+            source_ip: self.request.peer.to_canonical().to_string(),
+            request_id: self.request.id.clone(),
+            host_id: self.app.host_id.clone(),
+            bucket: bucket.name.as_str().to_owned(),
+            bucket_owner: bucket.owner.clone(),
+        };
+        Some(Notice { doing, origin, to })
+    }
+}
 
 fn malformed() -> S3Error {
     Code::MalformedXML.into()

@@ -3,13 +3,14 @@
 use super::conditions::{self, Conditions, Verdict};
 use super::encryption::{self, Key};
 use super::receive::{receive, with_buffer};
-use super::{Call, Code, S3Error, lock, metadata, multipart, tagging, versioning};
+use super::{Call, Code, S3Error, lifecycle, lock, metadata, multipart, tagging, versioning};
 use crate::auth::Identity;
 use crate::http::{Content, Headers, Payload, Response};
 use crate::limits::{IO_BUFFER_BYTES, MAX_PARTS};
 use crate::store::{
     self, Bucket, Change, Data, Extra, Found, NewData, NewObject, Object, ObjectReader,
 };
+use crate::types::notification::Event;
 use crate::types::{
     ByteRange, Checksum, ChecksumAlgorithm, ETag, ObjectKey, Span, Tags, VersionId, time,
 };
@@ -54,8 +55,11 @@ pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         data: received.blob.map_or(NewData::Empty, NewData::Blob),
         extra: Extra { seal: Key::empty_seal(encryption.as_ref())?, ..extra },
     };
-    let stored = call.app.store.put_object(bucket.id, new, precondition)??;
+    let fresh = lifecycle::Fresh::of(call, &bucket, &new);
+    let telling = call.creating(&bucket, Event::CreatedPut);
+    let stored = telling.put_object(bucket.id, new, precondition)??;
     let response = Response::new(200).header("etag", etag.quoted());
+    let response = fresh.with_expiration(response, stored.modified_ms);
     let response = versioning::name(response, stored.version_id);
     let response = Key::describe(encryption.as_ref(), response);
     Ok(with_checksum(response, received.checksum.as_ref()))
@@ -166,6 +170,9 @@ fn read(call: &mut Call<'_, '_>, with_body: bool) -> Result<Response, S3Error> {
         let selection = select(call, &object)?;
         let response = respond(call, &bucket, &object, &selection)?;
         let mut response = Key::describe(encryption.as_ref(), response);
+        if call.param("versionId").is_none() {
+            response = lifecycle::with_expiration(call, &bucket, response, &object);
+        }
         if !with_body {
             let len = selection.span.map_or(object.size, |s| s.len);
             return Ok(response.payload(Payload::Length(len)));

@@ -115,8 +115,8 @@ pub fn route(request: &Request, target: Target, query: &Query) -> Option<&'stati
 }
 
 use super::{
-    absent, attributes, bucket, bucket_encryption, copy, cors, delete, form, list, lock, logging,
-    multipart, object, tagging, versioning, website,
+    absent, attributes, bucket, bucket_encryption, copy, cors, delete, form, lifecycle, list, lock,
+    logging, multipart, notification, object, tagging, versioning, website,
 };
 use Body::{Document, None as NoBody, Stream};
 use Method::{Delete, Get, Head, Options, Post, Put};
@@ -180,9 +180,9 @@ pub static OPERATIONS: &[Operation] = rows! {
     GetBucketCors: Get Bucket [Q("cors")], "s3:GetBucketCORS", NoBody, cors::get;
     PutBucketCors: Put Bucket [Q("cors")], "s3:PutBucketCORS", Document, cors::put;
     DeleteBucketCors: Delete Bucket [Q("cors")], "s3:PutBucketCORS", NoBody, cors::delete;
-    GetBucketLifecycleConfiguration: Get Bucket [Q("lifecycle")], "s3:GetLifecycleConfiguration", NoBody, absent::lifecycle;
-    PutBucketLifecycleConfiguration: Put Bucket [Q("lifecycle")], "s3:PutLifecycleConfiguration", NoBody, absent::not_implemented;
-    DeleteBucketLifecycleConfiguration: Delete Bucket [Q("lifecycle")], "s3:PutLifecycleConfiguration", NoBody, absent::not_implemented;
+    GetBucketLifecycleConfiguration: Get Bucket [Q("lifecycle")], "s3:GetLifecycleConfiguration", NoBody, lifecycle::get;
+    PutBucketLifecycleConfiguration: Put Bucket [Q("lifecycle")], "s3:PutLifecycleConfiguration", Document, lifecycle::put;
+    DeleteBucketLifecycleConfiguration: Delete Bucket [Q("lifecycle")], "s3:PutLifecycleConfiguration", NoBody, lifecycle::delete;
     GetBucketWebsite: Get Bucket [Q("website")], "s3:GetBucketWebsite", NoBody, website::get;
     PutBucketWebsite: Put Bucket [Q("website")], "s3:PutBucketWebsite", Document, website::put;
     DeleteBucketWebsite: Delete Bucket [Q("website")], "s3:DeleteBucketWebsite", NoBody, website::delete;
@@ -193,8 +193,8 @@ pub static OPERATIONS: &[Operation] = rows! {
     PutObjectLockConfiguration: Put Bucket [Q("object-lock")], "s3:PutBucketObjectLockConfiguration", Document, lock::put_configuration;
     GetBucketLogging: Get Bucket [Q("logging")], "s3:GetBucketLogging", NoBody, logging::get;
     PutBucketLogging: Put Bucket [Q("logging")], "s3:PutBucketLogging", Document, logging::put;
-    GetBucketNotificationConfiguration: Get Bucket [Q("notification")], "s3:GetBucketNotification", NoBody, absent::notification;
-    PutBucketNotificationConfiguration: Put Bucket [Q("notification")], "s3:PutBucketNotification", NoBody, absent::not_implemented;
+    GetBucketNotificationConfiguration: Get Bucket [Q("notification")], "s3:GetBucketNotification", NoBody, notification::get;
+    PutBucketNotificationConfiguration: Put Bucket [Q("notification")], "s3:PutBucketNotification", Document, notification::put;
     GetBucketReplication: Get Bucket [Q("replication")], "s3:GetReplicationConfiguration", NoBody, absent::replication;
     PutBucketReplication: Put Bucket [Q("replication")], "s3:PutReplicationConfiguration", NoBody, absent::not_implemented;
     DeleteBucketReplication: Delete Bucket [Q("replication")], "s3:PutReplicationConfiguration", NoBody, absent::not_implemented;

@@ -107,14 +107,18 @@ pub fn lock(row: &Row<'_>, at: usize) -> Result<Lock, StoreError> {
     })
 }
 
+/// The tags of a column.
+pub fn tags(row: &Row<'_>, at: usize) -> Result<Tags, StoreError> {
+    match row.get_ref(at)?.as_str_or_null().map_err(|_| corrupt("tags"))? {
+        None => Ok(Tags::default()),
+        Some(json) => Ok(Tags::stored(serde_json::from_str(json).map_err(|_| corrupt("tags"))?)),
+    }
+}
+
 /// Six columns: tags, those of [`lock`], seal, acl.
 pub fn extra(row: &Row<'_>, at: usize) -> Result<Extra, StoreError> {
-    let tags = match row.get_ref(at)?.as_str_or_null().map_err(|_| corrupt("tags"))? {
-        None => Tags::default(),
-        Some(json) => Tags::stored(serde_json::from_str(json).map_err(|_| corrupt("tags"))?),
-    };
     let (seal, acl) = (seal(row, at + 4)?, row.get(at + 5)?);
-    Ok(Extra { tags, lock: lock(row, at + 1)?, seal, acl })
+    Ok(Extra { tags: tags(row, at)?, lock: lock(row, at + 1)?, seal, acl })
 }
 
 /// A seal as a column.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 const AFTER_ALL: &[u8] = &[0xff];
 
 /// The smallest byte string that sorts after everything that starts with `prefix`.
-fn past(prefix: &[u8]) -> Vec<u8> {
+pub(super) fn past(prefix: &[u8]) -> Vec<u8> {
     let mut bound = prefix.to_vec();
     match bound.last_mut() {
         // UTF-8 has no 0xff, so the last byte can always be raised.

@@ -15,6 +15,7 @@
 //! 6. A crash leaves a store that opens by itself; leftovers are found by number ([`recover`]).
 //! 7. One process owns a data directory: `jog.lock` ([`Store::open`]).
 
+mod bell;
 mod blob;
 #[cfg(test)]
 mod blob_tests;
@@ -25,6 +26,7 @@ mod codec;
 mod copy;
 mod db;
 mod error;
+mod expire;
 mod folder;
 mod fs;
 mod garbage;
@@ -34,6 +36,7 @@ mod master;
 mod model;
 mod objects;
 mod open;
+mod outbox;
 mod owners;
 mod recover;
 mod schema;
@@ -44,15 +47,19 @@ mod upkeep;
 mod uploads;
 mod users;
 mod versions;
+mod write;
 
+pub use bell::{Bell, Heard};
 pub use blob::{BlobWriter, ObjectReader, WrittenBlob};
 pub use buckets::BucketChange;
 pub use copy::SourceBlob;
 pub use error::{OpenError, StoreError};
+pub use expire::{Age, Aging, Expired, Expiry};
 pub use fs::Fault;
 pub use master::MasterKey;
 pub use model::*;
 pub use open::StoreConfig;
+pub use outbox::{Doing, Notice, Outbox, QueuedEvent, Telling};
 pub use seal::{KEY_BYTES, Kek, Seal, SealMode, Sealing};
 pub use spool::{LogBatch, LogKeyFormat, LogSpool, LogTarget};
 pub use users::{Identities, KeyRow, NewKey, NewUser, UserChange, UserRefused, UserRow};
@@ -62,8 +69,8 @@ use crate::limits::BLOB_RESERVE;
 use crate::types::{BucketName, ObjectKey, Precondition, Span, VersionId, Versioning};
 use blob::{Blobs, Segment};
 use db::{Readers, Writer, lock};
-use objects::NewRow;
 use signal::Signal;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -93,6 +100,11 @@ pub struct Store {
     low_space_ms: AtomicI64,
     /// The sequence numbers among which a crash may have left files, until they were looked for.
     leftovers: Mutex<Option<Range<i64>>>,
+    outbox: Arc<Outbox>,
+    /// Rung when lifecycle rules were changed.
+    rules_bell: Bell,
+    /// Buckets that changed since the lifecycle rules were applied.
+    touched: Mutex<BTreeSet<i64>>,
     /// The locked `jog.lock`.
     _lock: File,
 }
@@ -143,10 +155,26 @@ impl Store {
 
     /// Changes a bucket; seen by every request that starts after it returned.
     pub fn change_bucket(&self, bucket: i64, change: BucketChange) -> Outcome<()> {
+        let rules = matches!(change, BucketChange::Config(ConfigKind::Lifecycle, _));
         let done = self.writer.write(move |conn| buckets::change(conn, bucket, &change));
         // Also after a failure: it may have been committed all the same.
         self.cache.clear();
+        self.touch(bucket);
+        if rules {
+            self.rules_bell.ring();
+        }
         done
+    }
+
+    /// What wakes those who apply lifecycle rules.
+    pub fn rules_bell(&self) -> &Bell {
+        &self.rules_bell
+    }
+
+    /// Ends the waits of all jobs.
+    pub fn stop_jobs(&self) {
+        self.rules_bell.stop();
+        self.outbox.bell.stop();
     }
 
     /// Sets a configuration of a bucket; `None` removes it.
@@ -313,7 +341,9 @@ impl Store {
         change: Change,
     ) -> Outcome<VersionId> {
         let key = key.clone();
-        self.writer.write(move |conn| versions::change(conn, bucket, &key, id, &change))
+        let done = self.writer.write(move |conn| versions::change(conn, bucket, &key, id, &change));
+        self.touch(bucket);
+        done
     }
 
     /// A page of all versions and delete markers, of each key the newest first. With
@@ -329,64 +359,7 @@ impl Store {
 
     /// Writes an object; what was at its key becomes garbage in the same transaction.
     pub fn put_object(&self, bucket: i64, new: NewObject, if_: Precondition) -> Outcome<Stored> {
-        let NewObject { key, size, etag, crc64, checksum, meta, owner, data, mut extra } = new;
-        let mut files = Files::new();
-        let mut parts = Vec::new();
-        let data = match data {
-            NewData::Empty => Data::Empty,
-            NewData::Blob(blob) => {
-                let id = blob.id;
-                extra.seal = blob.seal.clone();
-                files.push(blob);
-                Data::Blob(id)
-            }
-            NewData::Parts(new_parts) => {
-                for NewPart { mut part, blob } in new_parts {
-                    part.place(blob.as_ref());
-                    files.extend(blob);
-                    parts.push(part);
-                }
-                Data::Parts(ManifestId(self.manifest_id()?))
-            }
-        };
-        let row = NewRow { key, size, etag, crc64, checksum, meta, owner, data, extra };
-        if files.is_empty() {
-            self.check_space()?;
-        }
-        self.write_files(files, move |conn| {
-            let stored = objects::put(conn, bucket, &row, &if_)?;
-            if let (Ok(stored), Data::Parts(manifest)) = (&stored, row.data) {
-                for part in &parts {
-                    uploads::insert_part(conn, manifest, part, stored.modified_ms)?;
-                }
-            }
-            Ok(stored)
-        })
-    }
-
-    /// A number for a manifest: it has no file, so it is settled at once.
-    fn manifest_id(&self) -> Result<i64, StoreError> {
-        let id = self.new_id()?;
-        self.blobs.ids.settle(id);
-        Ok(id.0)
-    }
-
-    /// Runs a writer's job that makes rows for files. The files stay if it commits and go if it is
-    /// refused or surely failed; where a commit may or may not have reached the disk they stay
-    /// until the next start finds out.
-    fn write_files<T: Send + 'static>(
-        &self,
-        files: Files,
-        job: impl FnOnce(&rusqlite::Connection) -> Outcome<T> + Send + 'static,
-    ) -> Outcome<T> {
-        let result =
-            self.blobs.folders_of(&files).and_then(|folders| self.writer.write_after(folders, job));
-        match &result {
-            Ok(Ok(_)) => files.into_iter().for_each(WrittenBlob::keep),
-            Ok(Err(_)) | Err(StoreError::Full | StoreError::Busy) => drop(files),
-            Err(_) => files.into_iter().for_each(WrittenBlob::leave),
-        }
-        result
+        self.put_and_tell(bucket, new, if_, None)
     }
 
     /// Deletes a key or a version of it.
@@ -396,8 +369,7 @@ impl Store {
         key: &ObjectKey,
         delete: impl Into<Delete>,
     ) -> Outcome<Deleted> {
-        let (key, delete) = (key.clone(), delete.into());
-        self.write_freeing(move |conn| objects::delete(conn, bucket, &key, &delete))
+        self.delete_and_tell(bucket, key, delete.into(), None)
     }
 
     /// Deletes several in one transaction; one outcome each, in their order.
@@ -406,14 +378,7 @@ impl Store {
         bucket: i64,
         keys: Vec<(ObjectKey, Delete)>,
     ) -> Outcome<Vec<Result<Deleted, Refused>>> {
-        self.write_freeing(move |conn| {
-            if let Err(refused) = buckets::home(conn, bucket)? {
-                return Ok(Err(refused));
-            }
-            let delete =
-                |(key, delete): &(ObjectKey, Delete)| objects::delete(conn, bucket, key, delete);
-            keys.iter().map(delete).collect::<Result<Vec<_>, _>>().map(Ok)
-        })
+        self.delete_all_and_tell(bucket, keys, None)
     }
 
     /// A page of the objects of a bucket.
@@ -439,7 +404,9 @@ impl Store {
         self.check_space()?;
         let manifest = ManifestId(self.manifest_id()?);
         let upload = uploads::fresh(new, manifest, open::random_u64());
-        self.writer.write(move |conn| uploads::create(conn, bucket, upload))
+        let done = self.writer.write(move |conn| uploads::create(conn, bucket, upload));
+        self.touch(bucket);
+        done
     }
 
     /// An unfinished upload.
@@ -483,12 +450,7 @@ impl Store {
         new: NewObject,
         if_: Precondition,
     ) -> Outcome<Stored> {
-        let NewObject { key, size, etag, crc64, checksum, meta, owner, data: _, extra } = new;
-        let data = Data::Parts(upload.manifest);
-        let row = NewRow { key, size, etag, crc64, checksum, meta, owner, data, extra };
-        let upload = upload.clone();
-        self.writer
-            .write(move |conn| uploads::complete(conn, bucket, &upload, &numbers, &row, &if_))
+        self.complete_and_tell(bucket, upload, numbers, new, if_, None)
     }
 
     /// Removes an upload and its parts.

@@ -190,6 +190,9 @@ impl Store {
             reserving: Mutex::new(()),
             low_space_ms: AtomicI64::new(i64::MIN / 2),
             leftovers: Mutex::new(leftovers),
+            outbox: Arc::default(),
+            rules_bell: super::Bell::default(),
+            touched: Mutex::default(),
             _lock: lock,
         };
         if small {
@@ -228,6 +231,7 @@ impl Store {
     /// request is running any more.
     pub fn close(&self) -> Result<(), StoreError> {
         self.signal.stop();
+        self.stop_jobs();
         let ids = &self.blobs.ids;
         let pending = db::lock(&self.leftovers).as_ref().map(|range| range.start);
         let next = ids.next();

@@ -181,6 +181,14 @@ const MIGRATIONS: &[&str] = &[
      -- What the key of all seals is derived from beside the root secret.
      CREATE TABLE seal_salt (one INTEGER PRIMARY KEY CHECK (one = 1), salt BLOB NOT NULL);
      INSERT INTO seal_salt (one, salt) VALUES (1, randomblob(32));",
+    // 3: event notifications. The queue of each target in order; events leave it at its front.
+    "CREATE TABLE events (
+         target TEXT NOT NULL,
+         id INTEGER NOT NULL,
+         created_ms INTEGER NOT NULL,
+         body TEXT NOT NULL,
+         PRIMARY KEY (target, id)
+     ) WITHOUT ROWID;",
 ];
 
 /// Brings the database to the newest version; refuses one that is newer than this program.

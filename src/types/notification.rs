@@ -209,6 +209,13 @@ impl Notification {
         self.subscriptions.iter().filter(move |s| s.wants(event, key))
     }
 
+    /// Only the subscriptions of targets that are declared.
+    #[must_use]
+    pub fn declared(mut self, targets: &[TargetName]) -> Self {
+        self.subscriptions.retain(|s| targets.contains(&s.target));
+        self
+    }
+
     /// As JSON, for [`Self::from_json`].
     pub fn to_json(&self) -> String {
         let subscription = |s: &Subscription| {

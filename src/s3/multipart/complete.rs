@@ -8,6 +8,7 @@ use crate::limits::{MAX_OBJECT_BYTES, MAX_PARTS, MIN_PART_BYTES};
 use crate::s3::encryption::{self, Key};
 use crate::s3::{Call, Code, S3Error, conditions, document, metadata, receive, versioning};
 use crate::store::{Bucket, Completed, NewData, NewObject, Part, Refused, Upload};
+use crate::types::notification::Event;
 use crate::types::{Checksum, ChecksumAlgorithm, ChecksumType, ETag, Precondition};
 use crate::xml::{self, Element, Writer};
 use md5::{Digest, Md5};
@@ -79,7 +80,7 @@ fn attempt(
         extra: upload.extra.clone(),
     };
     let numbers = parts.iter().map(|part| part.number).collect();
-    let store = &call.app.store;
+    let store = call.creating(bucket, Event::CreatedMultipart);
     match store.complete_upload(bucket.id, upload, numbers, new, precondition.clone())? {
         Ok(stored) => Ok(Some(Completed { etag, checksum, version_id: stored.version_id })),
         Err(Refused::PartsChanged | Refused::NoSuchUpload) => Ok(None),

@@ -346,6 +346,8 @@ mod tests {
                 keys: Box::new(NoKeys),
                 auth: AuthConfig::default(),
                 master: None,
+                lifecycle_day_ms: 86_400_000,
+                targets: Vec::new(),
                 region: "us-east-1".to_owned(),
                 domains: Vec::new(),
                 website_domains: vec!["web.example".to_owned()],
