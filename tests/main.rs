@@ -18,10 +18,12 @@ mod s3 {
     mod encryption;
     mod errors;
     mod form;
+    mod lifecycle;
     mod list;
     mod lock;
     mod logging;
     mod multipart;
+    mod notification;
     mod object;
     mod tagging;
     mod versioning;

@@ -102,7 +102,7 @@ pub fn with_expiration(
 fn announce(response: Response, due: Option<Due<'_>>) -> Response {
     match due {
         Some(due) => {
-            let (date, rule) = (time::http(due.at_ms), uri::encode(due.rule, true));
+            let (date, rule) = (time::http(due.at_ms), uri::encode(due.rule, false));
             let value = format!("expiry-date=\"{date}\", rule-id=\"{rule}\"");
             response.header("x-amz-expiration", value)
         }
