@@ -28,4 +28,5 @@ mod s3 {
     mod tagging;
     mod versioning;
     mod website;
+    mod users;
 }
