@@ -55,6 +55,7 @@ settings! {
     "JOG_DURABILITY" "full" "full: survives a crash of the machine; os: only a crash of jog";
     "JOG_LOG_LEVEL" "info" "error, warn, info, debug or trace";
     "JOG_THREADS" "256" "threads that serve connections, 4 to 4096";
+    "JOG_SIGV2" "off" "on: take Signature Version 2 as well, for old software";
     "JOG_TRUST_PROXY" "off" "on: take X-Forwarded-Host from a reverse proxy";
     "JOG_TRASH_RETENTION" "24h" "how long files of deleted objects are kept (30s, 15m, 24h, 7d; 0: not)";
     "JOG_TRASH_FLOOR" "" "free space under which they go earlier (10GiB; default: 5 % of the disk, at most 10GiB)";
@@ -206,6 +207,8 @@ pub struct Config {
     pub log_level: log::LevelFilter,
     /// `JOG_THREADS`
     pub threads: usize,
+    /// `JOG_SIGV2`
+    pub sigv2: bool,
     /// `JOG_TRUST_PROXY`
     pub trust_proxy: bool,
     /// `JOG_TRASH_RETENTION`
@@ -387,6 +390,7 @@ impl Config {
             threads: values.parse("JOG_THREADS", "a number from 4 to 4096", |v| {
                 v.parse().ok().filter(|n| (4..=4096).contains(n))
             })?,
+            sigv2: values.parse("JOG_SIGV2", "on or off", switch)?,
             trust_proxy: values.parse("JOG_TRUST_PROXY", "on or off", switch)?,
             trash_retention: values.parse(
                 "JOG_TRASH_RETENTION",

@@ -26,7 +26,7 @@ mod s3 {
     mod notification;
     mod object;
     mod tagging;
+    mod users;
     mod versioning;
     mod website;
-    mod users;
 }

@@ -1,11 +1,13 @@
 //! Who are you? Signature Version 4 in a header, in a presigned URL, in a streaming upload or in a
-//! POST form. Knows nothing of buckets, policies or the store; errors are [`AuthError`], which s3/
+//! POST form; Version 2 if it is switched on. Knows nothing of buckets, policies or the store; errors are [`AuthError`], which s3/
 //! turns into the wire's codes.
 
 mod canonical;
 mod chunked;
+mod host;
 pub mod post_form;
 mod presigned;
+mod sigv2;
 mod sigv4;
 
 use crate::http::{Body, Request};
@@ -17,6 +19,8 @@ use std::io;
 use std::sync::Arc;
 
 pub use chunked::PayloadReader;
+pub use host::{before_domain, host_bucket, host_of};
+pub use sigv2::covers as is_covered_by_sigv2;
 
 /// The secrets behind access keys.
 pub trait Keys: Send + Sync {
@@ -37,6 +41,10 @@ pub struct AuthConfig {
     pub region: Option<String>,
     /// Whether `X-Forwarded-Host` replaces `Host` when a signature is checked.
     pub trust_forwarded: bool,
+    /// Whether Signature Version 2 is taken.
+    pub sigv2: bool,
+    /// Requests to `bucket.domain` are virtual-host style.
+    pub domains: Vec<String>,
 }
 
 /// The proven sender of a request.
@@ -164,7 +172,10 @@ pub fn authenticate(
     match (header, query) {
         (Some(value), _) => by_header(value, request, keys, config, now),
         (None, Query::V4(parameters)) => by_query(&parameters, request, keys, config, now),
-        (None, Query::V2) => Err(sigv4::unsupported()),
+        (None, Query::V2(parameters)) if config.sigv2 => {
+            by_v2(&parameters.claim()?, true, request, keys, config, now)
+        }
+        (None, Query::V2(_)) => Err(sigv4::unsupported()),
         (None, Query::Unsigned) => anonymous(request),
     }
 }
@@ -176,6 +187,9 @@ fn by_header(
     config: &AuthConfig,
     now: i64,
 ) -> Result<Authenticated, AuthError> {
+    if let Some(rest) = sigv4::v2_credential(value).filter(|_| config.sigv2) {
+        return by_v2(&sigv2::Claim::in_header(rest)?, false, request, keys, config, now);
+    }
     let authorization = Authorization::parse(value, request, now)?;
     let credential = Credential::parse(authorization.credential, config, Place::Header)?;
     let date = sigv4::signing_time(request)?;
@@ -234,6 +248,25 @@ fn by_query(
     claim.verify(request, &signer, config)?;
     let access_key_id = credential.access_key_id.to_owned();
     Ok(Authenticated { identity: Identity::Key { access_key_id }, payload, presigned: true })
+}
+
+/// Signature Version 2, which says nothing of the body.
+fn by_v2(
+    claim: &sigv2::Claim<'_>,
+    presigned: bool,
+    request: &Request,
+    keys: &dyn Keys,
+    config: &AuthConfig,
+    now: i64,
+) -> Result<Authenticated, AuthError> {
+    let payload = match request.headers.get(CONTENT_SHA256) {
+        Some(value) => Protection::parse(value)?.without_signing("this request")?,
+        None => PayloadKind::Unsigned,
+    };
+    refuse_token(request.headers.get("x-amz-security-token"))?;
+    claim.prove(request, keys, config, now)?;
+    let access_key_id = claim.access_key_id().to_owned();
+    Ok(Authenticated { identity: Identity::Key { access_key_id }, payload, presigned })
 }
 
 fn anonymous(request: &Request) -> Result<Authenticated, AuthError> {

@@ -6,6 +6,7 @@
 //! Source: AWS, "Authenticating Requests in Browser-Based Uploads Using POST (Signature Version
 //! 4)" and "POST Policy".
 
+use super::sigv2;
 use super::sigv4::{self, ALGORITHM, ALGORITHM_ECDSA, Credential, Place, parse_basic};
 use super::{AuthConfig, AuthError, Identity, Keys};
 use crate::types::time;
@@ -118,9 +119,13 @@ fn verify_signature(
     let need = |name: &str| fields.get(name).map(String::as_str).ok_or_else(|| missing_field(name));
     let is_v2 = fields.contains_key("awsaccesskeyid") || fields.contains_key("signature");
     if is_v2 && !fields.contains_key("x-amz-signature") {
-        need("awsaccesskeyid")?;
-        need("signature")?;
-        return Err(sigv4::unsupported());
+        let (access_key_id, signature) = (need("awsaccesskeyid")?, need("signature")?);
+        if !config.sigv2 {
+            return Err(sigv4::unsupported());
+        }
+        super::refuse_token(fields.get("x-amz-security-token").map(String::as_str))?;
+        sigv2::prove_form(policy, access_key_id, signature, keys)?;
+        return Ok(access_key_id.to_owned());
     }
     let signature = need("x-amz-signature")?;
     match need("x-amz-algorithm")? {

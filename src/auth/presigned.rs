@@ -1,8 +1,8 @@
 //! Presigned URLs: the signature and what it is over stand in the query.
 
-use super::AuthError;
 use super::canonical::{decode, parameters};
 use super::sigv4::{ALGORITHM, ALGORITHM_ECDSA, parse_basic, valid_signed_headers};
+use super::{AuthError, sigv2};
 use crate::limits::{MAX_PRESIGNED_SECONDS, MAX_SKEW};
 
 /// What a query says about a signature.
@@ -11,7 +11,7 @@ pub(super) enum Query {
     /// Nothing.
     Unsigned,
     /// Signature Version 2.
-    V2,
+    V2(sigv2::Parameters),
     /// Signature Version 4.
     V4(Parameters),
 }
@@ -46,9 +46,9 @@ impl Query {
     /// that stands there twice is refused, since the parties could read different ones.
     pub(super) fn parse(query: &str) -> Result<Self, AuthError> {
         let mut found: [Option<String>; NAMES.len()] = Default::default();
-        let mut v2 = 0;
+        let mut v2 = sigv2::Parameters::default();
         for (name, value) in parameters(query) {
-            v2 += usize::from(name == "AWSAccessKeyId") + usize::from(name == "Signature");
+            v2.take(name, value);
             let known = NAMES.iter().position(|known| known.eq_ignore_ascii_case(name));
             let Some(known) = known else { continue };
             let value = decode(value).ok_or_else(|| malformed("a parameter is not UTF-8."))?;
@@ -59,7 +59,7 @@ impl Query {
         let [algorithm, credential, date, expires, signed_headers, signature, token, sha256] =
             found;
         if algorithm.is_none() && credential.is_none() && signature.is_none() {
-            return Ok(if v2 == 2 { Self::V2 } else { Self::Unsigned });
+            return Ok(if v2.claim_something() { Self::V2(v2) } else { Self::Unsigned });
         }
         let need = |value: Option<String>| {
             let text = "Query-string authentication version 4 requires the X-Amz-Algorithm, \

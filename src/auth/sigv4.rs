@@ -102,11 +102,14 @@ impl<'a> Credential<'a> {
 
     /// The signing key; InvalidAccessKeyId if nobody has this access key.
     pub(super) fn signer(&self, keys: &dyn Keys) -> Result<Signer, AuthError> {
-        let secret = keys
-            .secret(self.access_key_id)
-            .ok_or_else(|| AuthError::InvalidAccessKeyId(self.access_key_id.to_owned()))?;
-        Ok(cached_signer(self, secret))
+        Ok(cached_signer(self, secret(self.access_key_id, keys)?))
     }
+}
+
+/// The secret of an access key; InvalidAccessKeyId if nobody has it.
+pub(super) fn secret(access_key_id: &str, keys: &dyn Keys) -> Result<String, AuthError> {
+    keys.secret(access_key_id)
+        .ok_or_else(|| AuthError::InvalidAccessKeyId(access_key_id.to_owned()))
 }
 
 /// A derived signing key, ready to sign.
@@ -377,7 +380,13 @@ impl<'a> Authorization<'a> {
     }
 }
 
-/// The answer to Signature Version 2: what is wrong with it by itself comes first.
+/// What stands behind the scheme in an Authorization header of Signature Version 2.
+pub(super) fn v2_credential(value: &str) -> Option<&str> {
+    let (scheme, rest) = value.split_once([' ', '\t']).unwrap_or((value, ""));
+    (scheme == "AWS").then_some(rest)
+}
+
+/// The answer to Signature Version 2 where it is off: what is wrong with it by itself comes first.
 fn refuse_v2(rest: &str, request: &Request, now: i64) -> AuthError {
     if !rest.contains(':') {
         let text = "AWS authorization header is invalid. Expected AwsAccessKeyId:signature";

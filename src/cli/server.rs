@@ -47,10 +47,14 @@ pub fn run(config: &Config) -> Result<(), String> {
     let app = App {
         store: Arc::clone(&store),
         keys: Box::new(Arc::clone(&users)),
-        auth: AuthConfig { region: config.region.clone(), trust_forwarded: config.trust_proxy },
+        auth: AuthConfig {
+            region: config.region.clone(),
+            trust_forwarded: config.trust_proxy,
+            sigv2: config.sigv2,
+            domains: config.domains.clone(),
+        },
         master,
         region,
-        domains: config.domains.clone(),
         website_domains: config.website_domains.clone(),
         logs: Arc::clone(&logs),
         host_id: "jog".to_owned(),
@@ -83,6 +87,12 @@ pub fn run(config: &Config) -> Result<(), String> {
         );
     } else if config.secret_key == "minioadmin" {
         log::warn!("JOG_SECRET_KEY is the well-known minioadmin: anybody can guess it");
+    }
+    if config.sigv2 {
+        log::warn!(
+            "JOG_SIGV2=on: Signature Version 2 protects neither the body nor the host of a \
+             request; use it where nobody can change what clients send"
+        );
     }
     if config.durability == Durability::Os {
         log::warn!("JOG_DURABILITY=os: a crash of the machine may lose acknowledged objects");

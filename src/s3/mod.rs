@@ -54,8 +54,6 @@ pub struct App {
     pub master: Option<store::Kek>,
     /// `JOG_REGION`: what GetBucketLocation says of buckets that were made without one.
     pub region: String,
-    /// `JOG_DOMAIN`: requests to `bucket.domain` are virtual-host style.
-    pub domains: Vec<String>,
     /// `JOG_WEBSITE_DOMAIN`: requests to `bucket.domain` are for a website.
     pub website_domains: Vec<String>,
     /// Where the lines of access logs wait for their delivery.
@@ -184,37 +182,10 @@ struct Address {
     target: Target,
 }
 
-/// The host that a request names, without its port.
-fn host_of(request: &Request, trust_forwarded: bool) -> Option<&str> {
-    let forwarded = trust_forwarded.then(|| request.headers.get("x-forwarded-host"));
-    let host = forwarded.flatten().or_else(|| request.headers.get("host"))?;
-    Some(host.rsplit_once(':').map_or(host, |(name, port)| {
-        if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host }
-    }))
-}
-
-/// What stands before one of these domains.
-fn before_domain<'h>(host: &'h str, domains: &[String]) -> Option<&'h str> {
-    domains.iter().find_map(|domain| {
-        let bucket = host.len().checked_sub(domain.len() + 1)?;
-        let (bucket, rest) = (host.get(..bucket)?, host.get(bucket..)?);
-        let ours = rest.starts_with('.') && rest[1..].eq_ignore_ascii_case(domain);
-        (ours && !bucket.is_empty()).then_some(bucket)
-    })
-}
-
 impl App {
-    /// The bucket of a virtual-host style request: what stands before one of our domains.
-    fn host_bucket<'r>(&self, request: &'r Request) -> Option<&'r str> {
-        if self.domains.is_empty() {
-            return None;
-        }
-        before_domain(host_of(request, self.auth.trust_forwarded)?, &self.domains)
-    }
-
     fn address(&self, request: &Request) -> Result<Address, S3Error> {
         let path = request.path.strip_prefix('/').unwrap_or(&request.path);
-        let (bucket, key) = match self.host_bucket(request) {
+        let (bucket, key) = match auth::host_bucket(request, &self.auth) {
             Some(bucket) => (bucket, path),
             None => path.split_once('/').unwrap_or((path, "")),
         };

@@ -11,10 +11,10 @@
 use super::route::{Answer, Base, Fact, decide};
 use super::{Protocol, Website};
 use crate::access::{self, Ask};
-use crate::auth::Identity;
+use crate::auth::{Identity, before_domain, host_of};
 use crate::http::{Body, Handler, Headers, Method, Payload, Request, Response};
 use crate::s3::uri::{self, Query};
-use crate::s3::{App, Call, Code, Label, S3Error, before_domain, host_of, object};
+use crate::s3::{App, Call, Code, Label, S3Error, object};
 use crate::store::{Bucket, ConfigKind, Store};
 use crate::types::{BucketName, ObjectKey};
 use std::sync::Arc;
@@ -349,7 +349,6 @@ mod tests {
                 lifecycle_day_ms: 86_400_000,
                 targets: Vec::new(),
                 region: "us-east-1".to_owned(),
-                domains: Vec::new(),
                 website_domains: vec!["web.example".to_owned()],
                 logs: Arc::new(LogSpool::open(&dir, Duration::from_secs(60), false).unwrap()),
                 host_id: "jog".to_owned(),
