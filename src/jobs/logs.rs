@@ -66,6 +66,12 @@ fn encrypts(bucket: &Bucket) -> bool {
     document.contains("<SSEAlgorithm>AES256</SSEAlgorithm>")
 }
 
+/// Whether each new object of a bucket gets a retention.
+fn locks(bucket: &Bucket) -> bool {
+    let document = bucket.config(ConfigKind::ObjectLock).unwrap_or_default();
+    document.contains("<DefaultRetention>")
+}
+
 fn deliver(store: &Store, batch: &LogBatch, master: Option<&Kek>) -> Result<Delivery, Failed> {
     let target = &batch.target;
     let Some(bucket) = store.bucket(&target.target)? else {
@@ -73,6 +79,10 @@ fn deliver(store: &Store, batch: &LogBatch, master: Option<&Kek>) -> Result<Deli
     };
     if bucket.owner != target.owner {
         return Ok(Delivery::Unwanted("belongs to somebody else"));
+    }
+    // As on AWS; PutBucketLogging refuses such a target, but it may have become one since.
+    if locks(&bucket) {
+        return Ok(Delivery::Unwanted("has a default retention"));
     }
     let Ok(key) = ObjectKey::parse(key(target, batch.time_ms, &batch.unique)) else {
         return Ok(Delivery::Unwanted("would get a key that is too long"));

@@ -3,11 +3,11 @@
 
 mod line;
 
-use super::{App, Call, Code, Label, S3Error, config};
-use crate::http::{Request, Response, Sent};
+use super::{App, Call, Code, Label, S3Error, config, lock};
+use crate::http::{Headers, Request, Response, Sent};
 use crate::limits::MAX_LOG_PREFIX_BYTES;
 use crate::store::{Bucket, ConfigKind, LogKeyFormat, LogTarget};
-use crate::types::{BucketName, time};
+use crate::types::{BucketName, Lock, time};
 use crate::xml::{self, Element, Writer};
 use line::{Record, Signed};
 use std::sync::Arc;
@@ -147,8 +147,7 @@ pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     if let Some(logging) = &logging {
         let target = store.bucket(&logging.target)?.filter(|t| t.owner == bucket.owner);
         let target = target.ok_or_else(no_target)?;
-        let retention = target.config(ConfigKind::ObjectLock);
-        if retention.is_some_and(|lock| lock.contains("DefaultRetention")) {
+        if lock::of_new(&Headers::default(), &target)? != Lock::default() {
             return Err(Code::InvalidTargetBucketForLogging
                 .with("The target bucket for logging must not have a default retention."));
         }
@@ -328,7 +327,7 @@ mod tests {
             method: crate::http::Method::Put,
             path: String::new(),
             query: String::new(),
-            headers: crate::http::Headers::new(
+            headers: Headers::new(
                 fields.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
             ),
             peer: [127, 0, 0, 1].into(),

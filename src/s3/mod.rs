@@ -249,11 +249,8 @@ impl App {
             Method::Options => Authenticated::anonymous(),
             _ => auth::authenticate(request, &*self.keys, &self.auth, now)?,
         };
-        if let Identity::Key { access_key_id } = &proven.identity {
-            label.requester = Some(access_key_id.clone());
-        }
+        label.sent_by(&proven.identity, None);
         let authorized = self.may(&proven.identity, row, &address)?;
-        label.canonical = authorized.as_ref().map(|authorized| authorized.owner().id);
         let payload = match row.body {
             table::Body::None => None,
             table::Body::Document | table::Body::Stream => {
@@ -270,7 +267,10 @@ impl App {
             bucket: address.bucket.as_ref(),
             key: address.key.as_ref(),
         };
-        (row.run)(&mut call)
+        let result = (row.run)(&mut call);
+        // Only now is it known for a POST form.
+        label.sent_by(&call.identity, call.authorized.as_ref());
+        result
     }
 
     /// The access decision of a row; `None` only for a CORS preflight, which browsers never sign,
@@ -312,6 +312,15 @@ struct Label {
     requester: Option<String>,
     /// The canonical ID of who sent it, if they were allowed to.
     canonical: Option<String>,
+}
+
+impl Label {
+    fn sent_by(&mut self, identity: &Identity, authorized: Option<&Authorized>) {
+        if let Identity::Key { access_key_id } = identity {
+            self.requester = Some(access_key_id.clone());
+            self.canonical = authorized.map(|authorized| authorized.owner().id);
+        }
+    }
 }
 
 impl Handler for App {

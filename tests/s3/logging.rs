@@ -109,7 +109,9 @@ fn lines_arrive_in_the_target_bucket() {
     server.get(&format!("/{source}/none")).presigned(60).send().expect(404);
     server.get(&format!("/{source}?list-type=2")).send().expect(200);
     server.put(&format!("/{source}?acl")).send().expect(501);
-    let found = delivered(&server, &target, 6);
+    let form = server.post(&format!("/{source}")).anonymous().body("--b\r\n");
+    form.header("Content-Type", "multipart/form-data; boundary=b").send().expect(400);
+    let found = delivered(&server, &target, 7);
     for (key, _) in &found {
         let rest = key.strip_prefix("log/").expect("the prefix");
         let parts: Vec<&str> = rest.split('-').collect();
@@ -142,6 +144,7 @@ fn lines_arrive_in_the_target_bucket() {
     let missing = line("REST.GET.OBJECT", "404");
     assert_eq!((&*missing[10], &*missing[21]), ("NoSuchKey", "QueryString"));
     line("REST.GET.BUCKET", "200");
+    assert_eq!(line("REST.POST.OBJECT", "400")[4], "-");
     assert_eq!(line("REST.PUT.ACL", "501")[10], "NotImplemented");
 }
 
@@ -231,6 +234,23 @@ fn a_target_that_is_gone_stops_nothing() {
     server.put(&format!("/{source}/b")).body("x").send().expect(200);
     let found = delivered(&server, &target, 1);
     assert!(found[0].1.contains(" REST.PUT.OBJECT b "));
+}
+
+/// Objects of a log are written without a lock, so a bucket that locks each of its objects gets none.
+#[test]
+fn a_target_with_a_default_retention_is_refused() {
+    let server = Server::with(&[SOON]);
+    let (source, target) = (server.bucket("src"), "locked-target");
+    let create = server.put(&format!("/{target}"));
+    create.header("x-amz-bucket-object-lock-enabled", "true").send().expect(200);
+    enable(&server, &source, target, "");
+    let retention = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>\
+        <DefaultRetention><Mode>GOVERNANCE</Mode><Days>1</Days></DefaultRetention></Rule>\
+        </ObjectLockConfiguration>";
+    server.put(&format!("/{target}?object-lock")).body(retention).send().expect(200);
+    let refused = server.put(&format!("/{source}?logging")).body(status(target, "", "")).send();
+    refused.expect_error(400, "InvalidTargetBucketForLogging");
+    server.log_line("a loss", |line| line.contains("lost") && line.contains("retention"));
 }
 
 #[test]
