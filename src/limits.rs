@@ -98,6 +98,10 @@ pub const MAX_POLICY_BYTES: usize = 20 * 1024;
 pub const MAX_POLICY_STATEMENTS: usize = 200;
 /// Grants of an access control list.
 pub const MAX_GRANTS: usize = 100;
+/// Token of a RenameObject, in characters.
+pub const MAX_RENAME_TOKEN_CHARS: usize = 64;
+/// How long the token of a RenameObject is remembered, in milliseconds.
+pub const RENAME_TOKEN_MS: i64 = 24 * 60 * 60 * 1000;
 /// How far a request's date may lie from ours (RequestTimeTooSkewed).
 pub const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
 /// Longest life of a presigned URL, in seconds.

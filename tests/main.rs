@@ -25,6 +25,7 @@ mod s3 {
     mod multipart;
     mod notification;
     mod object;
+    mod rename;
     mod tagging;
     mod users;
     mod versioning;

@@ -6,7 +6,7 @@
 //! command that takes long.
 
 use super::channel::{self, Kind, Request, Sink};
-use super::{USAGE, bucket, key, understand, user};
+use super::{USAGE, bucket, key, lifecycle, understand, user};
 use crate::access::registry::Registry;
 use crate::config::Config;
 use crate::limits::{ADMIN_PATIENCE, MAX_ADMIN_FILE_BYTES};
@@ -19,7 +19,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// The commands of each file, in the order of `jog help`.
-const GROUPS: &[&[Command]] = &[bucket::COMMANDS, user::COMMANDS, key::COMMANDS];
+const GROUPS: &[&[Command]] =
+    &[bucket::COMMANDS, lifecycle::COMMANDS, user::COMMANDS, key::COMMANDS];
 
 /// What a command works on.
 pub struct Context<'a> {
@@ -27,6 +28,8 @@ pub struct Context<'a> {
     pub store: &'a SharedStore,
     /// Users and their keys.
     pub users: &'a Registry,
+    /// The settings: the server's, if one runs.
+    pub config: &'a Config,
 }
 
 /// A command.
@@ -355,7 +358,7 @@ fn run_here(
 ) -> Result<u8, String> {
     let users = Registry::load(&store, &config.access_key, &config.secret_key)
         .map_err(|e| format!("reading the users: {e}"))?;
-    let context = Context { store: &store, users: &users };
+    let context = Context { store: &store, users: &users, config };
     let status = execute(&context, request, sink);
     let closed = store.close();
     closed.map_err(|e| format!("closing {}: {e}", config.data_dir.display()))?;

@@ -6,6 +6,7 @@ mod channel;
 mod grant;
 mod healthcheck;
 mod key;
+mod lifecycle;
 mod server;
 mod user;
 

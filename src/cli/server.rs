@@ -135,9 +135,9 @@ fn serve_commands(
     store: &SharedStore,
     users: Arc<Registry>,
 ) -> Result<Channel, String> {
-    let store = Arc::clone(store);
+    let (store, settings) = (Arc::clone(store), config.clone());
     Channel::start(&config.data_dir, move |request, sink| {
-        admin::serve(&Context { store: &store, users: &users }, request, sink)
+        admin::serve(&Context { store: &store, users: &users, config: &settings }, request, sink)
     })
     .map_err(|e| format!("cannot make jog.sock in {}: {e}", config.data_dir.display()))
 }

@@ -40,6 +40,16 @@ impl<'a> Conditions<'a> {
         }
     }
 
+    /// Those of a rename on its source.
+    pub fn of_rename_source(headers: &'a Headers) -> Self {
+        Self {
+            match_: headers.get("x-amz-rename-source-if-match"),
+            none_match: headers.get("x-amz-rename-source-if-none-match"),
+            modified_since: headers.get("x-amz-rename-source-if-modified-since"),
+            unmodified_since: headers.get("x-amz-rename-source-if-unmodified-since"),
+        }
+    }
+
     /// Those of a copy on its source.
     pub fn of_source(headers: &'a Headers) -> Self {
         Self {

@@ -46,6 +46,7 @@ codes! {
     EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed object size."
     EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed object size."
     IllegalVersioningConfigurationException 400 "The versioning configuration specified in the request is not valid."
+    IdempotencyParameterMismatch 400 "The client token was used for a request with other parameters."
     IllegalLocationConstraintException 400 "The specified location constraint is not valid."
     IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length HTTP header."
     InternalError 500 "We encountered an internal error. Please try again."
@@ -214,6 +215,8 @@ impl From<Refused> for S3Error {
             Refused::NoObjectLock => {
                 Code::InvalidRequest.with("Bucket is missing Object Lock Configuration")
             }
+            Refused::VersionsKept => Code::InvalidBucketState
+                .with("This cannot be done in a bucket that keeps, or has kept, versions."),
             Refused::VersioningRequired => Code::InvalidBucketState.into(),
             Refused::QuotaExceeded => Code::QuotaExceeded.into(),
         }

@@ -22,6 +22,7 @@ mod multipart_form;
 mod notification;
 mod object;
 mod receive;
+mod rename;
 pub mod table;
 mod tagging;
 pub mod uri;

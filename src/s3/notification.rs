@@ -40,6 +40,11 @@ impl<'a> Call<'a, '_> {
         self.app.store.telling(self.notice(bucket, Doing::Delete))
     }
 
+    /// The store, which tells those who want to know of what is renamed through it.
+    pub fn renaming(&self, bucket: &Bucket) -> Telling<'a> {
+        self.app.store.telling(self.notice(bucket, Doing::Rename))
+    }
+
     fn notice(&self, bucket: &Bucket, doing: Doing) -> Option<Notice> {
         let kept = bucket.config(ConfigKind::Notification)?;
         let to = Notification::from_json(kept)?.declared(&self.app.targets);

@@ -116,7 +116,7 @@ pub fn route(request: &Request, target: Target, query: &Query) -> Option<&'stati
 
 use super::{
     absent, attributes, bucket, bucket_encryption, copy, cors, delete, form, lifecycle, list, lock,
-    logging, multipart, notification, object, tagging, versioning, website,
+    logging, multipart, notification, object, rename, tagging, versioning, website,
 };
 use Body::{Document, None as NoBody, Stream};
 use Method::{Delete, Get, Head, Options, Post, Put};
@@ -244,7 +244,7 @@ pub static OPERATIONS: &[Operation] = rows! {
     GetObjectTorrent: Get Object [Q("torrent")], "s3:GetObjectTorrent", NoBody, absent::not_implemented;
     SelectObjectContent: Post Object [Q("select")], "s3:GetObject", NoBody, absent::not_implemented;
     RestoreObject: Post Object [Q("restore")], "s3:RestoreObject", NoBody, absent::not_implemented;
-    RenameObject: Put Object [Q("renameObject")], "s3:PutObject", NoBody, absent::not_implemented;
+    RenameObject: Put Object [Q("renameObject")], "s3:PutObject", NoBody, rename::rename;
     UpdateObjectEncryption: Put Object [Q("encryption")], "s3:PutObject", NoBody, absent::not_implemented;
 
     PreflightBucket: Options Bucket [], "s3:Preflight", NoBody, cors::options;

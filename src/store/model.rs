@@ -447,6 +447,8 @@ pub enum Refused {
     Locked,
     /// The bucket has no Object Lock.
     NoObjectLock,
+    /// What is asked for cannot be done where versions are kept.
+    VersionsKept,
     /// A bucket with Object Lock keeps its versions.
     VersioningRequired,
     /// The bucket would hold more than its quota.

@@ -7,7 +7,8 @@
 use super::buckets::{self, Home};
 use super::owners::Owners;
 use super::{
-    Data, Delete, Deleted, Extra, Meta, Object, Refused, StoreError, Stored, Usage, codec, versions,
+    Data, Delete, Deleted, Extra, Meta, Object, Refused, Rename, StoreError, Stored, Usage, codec,
+    versions,
 };
 use crate::types::{
     Checksum, Current, ETag, Lock, ObjectKey, Precondition, VersionId, Versioning, time,
@@ -354,4 +355,45 @@ pub fn current_id(
 ) -> Result<Option<VersionId>, StoreError> {
     Ok(before(conn, bucket, key)?
         .map(|b| if b.null { VersionId::Null } else { VersionId::Number(b.version) }))
+}
+
+/// What was renamed.
+pub struct Moved {
+    pub size: u64,
+    pub etag: ETag,
+}
+
+/// Gives an object another key; what is there goes. `None` if the object is not the one that was
+/// looked at.
+pub fn rename(
+    conn: &Connection,
+    home: &Home,
+    rename: &Rename,
+    now_ms: i64,
+    usage: &mut Usage,
+) -> Result<Result<Option<Moved>, Refused>, StoreError> {
+    let source = before(conn, home.id, &rename.from)?.filter(|b| b.version == rename.version);
+    let Some(source) = source else { return Ok(Ok(None)) };
+    let target = before(conn, home.id, &rename.to)?;
+    if let Err(refused) = check(&rename.if_, target.as_ref()) {
+        return Ok(Err(refused));
+    }
+    let version = next_version(conn, home, &rename.to, target.as_ref(), now_ms)?;
+    if rename.from != rename.to {
+        if let Err(refused) = supersede(conn, home, &rename.to, target, now_ms, usage)? {
+            return Ok(Err(refused));
+        }
+        conn.prepare_cached("DELETE FROM objects WHERE bucket = ?1 AND key = ?2")?
+            .execute(params![home.id, rename.to.as_bytes()])?;
+        conn.prepare_cached(
+            "UPDATE objects SET key = ?3, version = ?4 WHERE bucket = ?1 AND key = ?2",
+        )?
+        .execute(params![
+            home.id,
+            rename.from.as_bytes(),
+            rename.to.as_bytes(),
+            version
+        ])?;
+    }
+    Ok(Ok(Some(Moved { size: source.content.size, etag: source.etag })))
 }

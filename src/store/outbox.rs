@@ -2,7 +2,11 @@
 //! so that there is one exactly if the change was committed. Who delivers them is in `jobs`.
 
 use super::bell::Bell;
-use super::{Delete, Deleted, NewObject, Outcome, Refused, Store, StoreError, Stored, Upload};
+use super::objects::Moved;
+use super::{
+    Delete, Deleted, NewObject, Outcome, Refused, Rename, Renamed, Store, StoreError, Stored,
+    Upload,
+};
 use crate::limits::MAX_QUEUED_EVENTS;
 use crate::types::notification::{Event, Happened, Notification, Origin, TargetName, message};
 use crate::types::{ObjectKey, Precondition, VersionId, time};
@@ -17,6 +21,8 @@ pub enum Doing {
     Create(Event),
     /// Somebody deletes.
     Delete,
+    /// An object gets another key.
+    Rename,
     /// A lifecycle rule deletes.
     Expire,
 }
@@ -90,6 +96,32 @@ impl Notice {
         self.tell(conn, outbox, event, happened)
     }
 
+    /// Notes a rename: the object is gone from its key, and made at the other.
+    pub(super) fn renamed(
+        &self,
+        conn: &Connection,
+        outbox: &Outbox,
+        rename: &Rename,
+        moved: &Moved,
+        at_ms: i64,
+    ) -> Result<(), StoreError> {
+        let created = Some((moved.size, moved.etag.as_str()));
+        for (event, key, created) in
+            [(Event::RemovedDelete, &rename.from, None), (Event::CreatedCopy, &rename.to, created)]
+        {
+            let happened = Happened {
+                event,
+                at_ms,
+                key: key.as_str(),
+                created,
+                version_id: None,
+                sequence: 0,
+            };
+            self.tell(conn, outbox, event, happened)?;
+        }
+        Ok(())
+    }
+
     /// Notes what a delete did. `version`: the one that was named.
     pub(super) fn deleted(
         &self,
@@ -101,7 +133,7 @@ impl Notice {
     ) -> Result<(), StoreError> {
         let made_marker = deleted.marker && version.is_none();
         let event = match (self.doing, made_marker) {
-            (Doing::Create(_), _) => return Ok(()),
+            (Doing::Create(_) | Doing::Rename, _) => return Ok(()),
             (_, false) if !deleted.existed => return Ok(()),
             (Doing::Delete, false) => Event::RemovedDelete,
             (Doing::Delete, true) => Event::RemovedMarker,
@@ -291,6 +323,11 @@ impl Telling<'_> {
         keys: Vec<(ObjectKey, Delete)>,
     ) -> Outcome<Vec<Result<Deleted, Refused>>> {
         self.ring(self.store.delete_all_and_tell(bucket, keys, self.notice.clone()))
+    }
+
+    /// Renames an object of a bucket without versions, whatever its size in the same time.
+    pub fn rename_object(&self, bucket: i64, rename: Rename) -> Outcome<Renamed> {
+        self.ring(self.store.rename_and_tell(bucket, rename, self.notice.clone()))
     }
 
     /// [`Store::expire`]

@@ -189,6 +189,16 @@ const MIGRATIONS: &[&str] = &[
          body TEXT NOT NULL,
          PRIMARY KEY (target, id)
      ) WITHOUT ROWID;",
+    // 4: renames that were done, so that one with the same token is done once.
+    "CREATE TABLE renames (
+         bucket INTEGER NOT NULL,
+         token TEXT NOT NULL,
+         source BLOB NOT NULL,
+         target BLOB NOT NULL,
+         done_ms INTEGER NOT NULL,
+         PRIMARY KEY (bucket, token)
+     ) WITHOUT ROWID;
+     CREATE INDEX renames_done ON renames (done_ms);",
 ];
 
 /// Brings the database to the newest version; refuses one that is newer than this program.

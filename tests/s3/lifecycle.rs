@@ -1,6 +1,7 @@
 //! The lifecycle configuration over HTTP, the header that announces an end, and rules at work in
 //! the real server with a day of 2 seconds. What rules do to versions is in `tests/expiry.rs`.
 
+use super::commands;
 use crate::support::{Response, Server, at_once, eventually, shared};
 use std::time::{Duration, Instant};
 
@@ -169,4 +170,24 @@ fn nothing_is_read_or_written_while_nothing_is_due() {
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(io(&server), before);
     server.stop();
+}
+
+#[test]
+fn a_preview_says_what_would_go_and_takes_nothing() {
+    let server = Server::start();
+    let bucket = server.bucket("preview");
+    server.put(&format!("/{bucket}/logs/a")).body("x").send().expect(200);
+    server.put(&format!("/{bucket}/kept")).body("x").send().expect(200);
+    let preview = || commands::ok(server.dir.path(), &["lifecycle", "preview", &bucket]);
+    assert!(preview().contains("no lifecycle rules"));
+    let document = "<LifecycleConfiguration><Rule><ID>old-logs</ID><Status>Enabled</Status>\
+                    <Filter><Prefix>logs/</Prefix></Filter><Expiration><Days>1</Days></Expiration>\
+                    </Rule></LifecycleConfiguration>";
+    server.put(&format!("/{bucket}?lifecycle")).body(document).send().expect(200);
+    let lines = preview();
+    assert!(lines.contains("logs/a") && lines.contains("old-logs"), "{lines}");
+    assert!(!lines.contains("kept"), "{lines}");
+    server.head(&format!("/{bucket}/logs/a")).send().expect(200);
+    let args = ["lifecycle", "preview", "no-such-bucket"];
+    commands::fails(server.dir.path(), &args, 1, "no bucket");
 }
