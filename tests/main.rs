@@ -26,6 +26,7 @@ mod s3 {
     mod notification;
     mod object;
     mod rename;
+    mod sigv2;
     mod tagging;
     mod users;
     mod versioning;

@@ -302,8 +302,17 @@ fn resources(request: &Request, host_bucket: Option<&str>) -> Vec<String> {
     let mut recoded = Vec::new();
     push_path(&mut recoded, &request.path, false);
     let recoded = String::from_utf8_lossy(&recoded).into_owned();
+    let mut paths = vec![request.path.clone(), recoded];
+    // That of a bucket may be signed with the slash behind it or without it, as botocore does.
+    if host_bucket.is_none() {
+        let name = request.path.strip_prefix('/').unwrap_or_default();
+        let name = name.strip_suffix('/').unwrap_or(name);
+        if !name.is_empty() && !name.contains('/') {
+            paths.extend([format!("/{name}"), format!("/{name}/")]);
+        }
+    }
     let mut found = Vec::new();
-    for path in [request.path.as_str(), &recoded] {
+    for path in &paths {
         for plus_is_space in [true, false] {
             for keep_empty in [false, true] {
                 let query = covered(request, plus_is_space, keep_empty);

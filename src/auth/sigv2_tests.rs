@@ -162,6 +162,8 @@ fn what_a_signature_covers_cannot_be_changed() {
     };
     refused(Method::Delete, "/b/k", &fields);
     refused(Method::Put, "/b/l", &fields);
+    refused(Method::Put, "/b/k/", &fields);
+    refused(Method::Put, "//b/k", &fields);
     for name in COVERED {
         refused(Method::Put, &format!("/b/k?{name}"), &fields);
         refused(Method::Put, &format!("/b/k?{name}=1"), &fields);
@@ -182,6 +184,10 @@ fn what_a_signature_covers_cannot_be_changed() {
         refused(Method::Put, "/b/k", &[&fields[..], &[extra]].concat());
     }
     assert!(COVERED.is_sorted());
+    let bucket = sign(&format!("GET\n\n\n{DATE}\n/b/"));
+    for other in ["/b//", "//b", "//b/", "/"] {
+        assert!(signed(Method::Get, other, &[PLAIN, ("date", DATE)], &bucket).is_err(), "{other}");
+    }
 }
 
 #[test]
@@ -194,6 +200,9 @@ fn clients_differ() {
     accepted("/b/a%20b", "/b/a%20b");
     accepted("/b/a+b", "/b/a%2Bb");
     accepted("/b/a%2bb", "/b/a%2Bb");
+    accepted("/b", "/b/");
+    accepted("/b/", "/b");
+    accepted("/b?acl", "/b/?acl");
     accepted("/b/k?acl", "/b/k?acl");
     accepted("/b/k?acl=", "/b/k?acl=");
     accepted("/b/k?acl=", "/b/k?acl");
