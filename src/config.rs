@@ -56,7 +56,8 @@ settings! {
     "JOG_LOG_LEVEL" "info" "error, warn, info, debug or trace";
     "JOG_THREADS" "256" "threads that serve connections, 4 to 4096";
     "JOG_SIGV2" "off" "on: take Signature Version 2 as well, for old software";
-    "JOG_TRUST_PROXY" "off" "on: take X-Forwarded-Host from a reverse proxy";
+    "JOG_AUTH_FAILURES" "100" "failed signatures from an address until it is slowed to one a second; 0: any number";
+    "JOG_TRUST_PROXY" "off" "on: take X-Forwarded-Host and X-Forwarded-For from a reverse proxy";
     "JOG_TRASH_RETENTION" "24h" "how long files of deleted objects are kept (30s, 15m, 24h, 7d; 0: not)";
     "JOG_TRASH_FLOOR" "" "free space under which they go earlier (10GiB; default: 5 % of the disk, at most 10GiB)";
     "JOG_MIN_FREE" "" "free space under which nothing new is taken (64MiB; default: 1 % of the disk, 4MiB to 256MiB)";
@@ -207,6 +208,8 @@ pub struct Config {
     pub log_level: log::LevelFilter,
     /// `JOG_THREADS`
     pub threads: usize,
+    /// `JOG_AUTH_FAILURES`; 0: no limit.
+    pub auth_failures: u32,
     /// `JOG_SIGV2`
     pub sigv2: bool,
     /// `JOG_TRUST_PROXY`
@@ -390,6 +393,11 @@ impl Config {
             threads: values.parse("JOG_THREADS", "a number from 4 to 4096", |v| {
                 v.parse().ok().filter(|n| (4..=4096).contains(n))
             })?,
+            auth_failures: values.parse(
+                "JOG_AUTH_FAILURES",
+                "a number from 0 to 4294967295",
+                |v| v.parse().ok(),
+            )?,
             sigv2: values.parse("JOG_SIGV2", "on or off", switch)?,
             trust_proxy: values.parse("JOG_TRUST_PROXY", "on or off", switch)?,
             trash_retention: values.parse(

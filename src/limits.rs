@@ -167,6 +167,17 @@ pub const WEBHOOK_RETRY: Duration = Duration::from_secs(1);
 /// Longest pause between two tries.
 pub const MAX_WEBHOOK_RETRY: Duration = Duration::from_secs(300);
 
+// ---- guessing at keys --------------------------------------------------------------------
+
+/// Failed signatures that a source address gets back a second, up to `JOG_AUTH_FAILURES`.
+pub const AUTH_FAILURES_PER_SECOND: f64 = 1.0;
+/// Source addresses whose failures are remembered.
+pub const MAX_SLOWED_SOURCES: usize = 4096;
+/// Pairs of source address and access key that are known to be good.
+pub const MAX_PROVEN_CLIENTS: usize = 4096;
+/// How long such a pair is known after it was last proven.
+pub const PROVEN_FOR: Duration = Duration::from_secs(3600);
+
 // ---- store -------------------------------------------------------------------------------
 
 /// Connections that read metadata at the same time.

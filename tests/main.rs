@@ -28,6 +28,7 @@ mod s3 {
     mod rename;
     mod sigv2;
     mod tagging;
+    mod throttle;
     mod users;
     mod versioning;
     mod website;

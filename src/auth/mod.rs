@@ -9,6 +9,7 @@ pub mod post_form;
 mod presigned;
 mod sigv2;
 mod sigv4;
+mod throttle;
 
 use crate::http::{Body, Request};
 use canonical::CONTENT_SHA256;
@@ -21,16 +22,26 @@ use std::sync::Arc;
 pub use chunked::PayloadReader;
 pub use host::{before_domain, host_bucket, host_of};
 pub use sigv2::covers as is_covered_by_sigv2;
+pub use throttle::{Throttle, source};
 
 /// The secrets behind access keys.
 pub trait Keys: Send + Sync {
     /// The secret of an active access key.
     fn secret(&self, access_key_id: &str) -> Option<String>;
+
+    /// Asked before [`Self::secret`]: whether a signature with this key is looked at at all.
+    fn admit(&self, _access_key_id: &str) -> Result<(), AuthError> {
+        Ok(())
+    }
 }
 
 impl<T: Keys + ?Sized> Keys for Arc<T> {
     fn secret(&self, access_key_id: &str) -> Option<String> {
         (**self).secret(access_key_id)
+    }
+
+    fn admit(&self, access_key_id: &str) -> Result<(), AuthError> {
+        (**self).admit(access_key_id)
     }
 }
 
@@ -142,6 +153,8 @@ pub enum AuthError {
     InvalidArgument(String),
     /// InvalidToken (400): a session token, which nobody here issues.
     InvalidToken(String),
+    /// SlowDown (503): too many failures from the same address.
+    Throttled,
     /// NotImplemented (501), such as SigV4A.
     NotImplemented(String),
 }

@@ -108,6 +108,7 @@ impl<'a> Credential<'a> {
 
 /// The secret of an access key; InvalidAccessKeyId if nobody has it.
 pub(super) fn secret(access_key_id: &str, keys: &dyn Keys) -> Result<String, AuthError> {
+    keys.admit(access_key_id)?;
     keys.secret(access_key_id)
         .ok_or_else(|| AuthError::InvalidAccessKeyId(access_key_id.to_owned()))
 }

@@ -3,7 +3,7 @@
 use super::admin::{self, Context};
 use super::channel::Channel;
 use crate::access::registry::Registry;
-use crate::auth::AuthConfig;
+use crate::auth::{AuthConfig, Throttle};
 use crate::config::{Config, Durability};
 use crate::http::{Handler, Server, ServerConfig};
 use crate::jobs;
@@ -53,6 +53,7 @@ pub fn run(config: &Config) -> Result<(), String> {
             sigv2: config.sigv2,
             domains: config.domains.clone(),
         },
+        throttle: Throttle::new(config.auth_failures),
         master,
         region,
         website_domains: config.website_domains.clone(),

@@ -275,6 +275,9 @@ impl From<AuthError> for S3Error {
             AuthError::InvalidToken(text) => Code::InvalidToken.with(text),
             AuthError::InvalidRequest(text) => Code::InvalidRequest.with(text),
             AuthError::InvalidArgument(text) => Code::InvalidArgument.with(text),
+            AuthError::Throttled => {
+                Code::SlowDown.with("Too many failed signatures. Please reduce your request rate.")
+            }
             AuthError::NotImplemented(text) => Code::NotImplemented.with(text),
         }
     }

@@ -5,8 +5,8 @@ use super::multipart_form::{FormFault, FormReader, Preamble, boundary};
 use super::object::with_checksum;
 use super::receive::{Promised, Received, Sink, drain};
 use super::{Call, Code, S3Error, document, metadata, object, tagging, uri, versioning};
-use crate::auth::Trailers;
 use crate::auth::post_form::{self, FormAuth, FormError};
+use crate::auth::{self, Trailers};
 use crate::http::{Headers, Response};
 use crate::limits::{MAX_OBJECT_TAGS, MAX_PUT_BYTES};
 use crate::store::{Bucket, Extra, NewData, NewObject};
@@ -130,7 +130,16 @@ fn admit(
     let name = call.bucket_name()?.to_string();
     let now = time::now_ms() / 1000;
     let app = call.app;
-    let auth = post_form::authenticate_form(&preamble.fields, &name, &*app.keys, &app.auth, now)?;
+    let auth = app.throttle.watch(
+        auth::source(call.request, &app.auth),
+        &*app.keys,
+        |keys| post_form::authenticate_form(&preamble.fields, &name, keys, &app.auth, now),
+        |done| match done {
+            Ok(form) => Ok(&form.identity),
+            Err(FormError::Auth(error)) => Err(Some(error)),
+            Err(_) => Err(None),
+        },
+    )?;
     call.authorize_form(auth.identity.clone(), &key)?;
     Ok((key, auth))
 }

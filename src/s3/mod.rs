@@ -33,7 +33,9 @@ pub use error::{Code, S3Error};
 pub use website::Websites;
 
 use crate::access::{self, Ask, Authorized};
-use crate::auth::{self, AuthConfig, Authenticated, Identity, Keys, PayloadReader, Trailers};
+use crate::auth::{
+    self, AuthConfig, Authenticated, Identity, Keys, PayloadReader, Throttle, Trailers,
+};
 use crate::http::{Body, Handler, Headers, Method, Payload, Request, Response, Sent};
 use crate::limits::MAX_DOCUMENT_BYTES;
 use crate::store::{self, ConfigKind, LogSpool, SharedStore};
@@ -51,6 +53,8 @@ pub struct App {
     pub keys: Box<dyn Keys>,
     /// How to authenticate.
     pub auth: AuthConfig,
+    /// Slows down who guesses at keys.
+    pub throttle: Throttle,
     /// `JOG_SSE_KEY`: the master key of SSE-S3.
     pub master: Option<store::Kek>,
     /// `JOG_REGION`: what GetBucketLocation says of buckets that were made without one.
@@ -248,7 +252,12 @@ impl App {
         let proven = match request.method {
             // A preflight for a presigned URL carries a signature that is of another method.
             Method::Options => Authenticated::anonymous(),
-            _ => auth::authenticate(request, &*self.keys, &self.auth, now)?,
+            _ => self.throttle.watch(
+                auth::source(request, &self.auth),
+                &*self.keys,
+                |keys| auth::authenticate(request, keys, &self.auth, now),
+                |done| done.as_ref().map(|proven| &proven.identity).map_err(Some),
+            )?,
         };
         label.sent_by(&proven.identity, None);
         let authorized = self.may(&proven.identity, row, &address)?;

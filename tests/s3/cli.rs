@@ -51,6 +51,8 @@ fn wrong_settings_are_one_line() {
         ("JOG_DURABILITY", "some"),
         ("JOG_THREADS", "0"),
         ("JOG_TRUST_PROXY", "maybe"),
+        ("JOG_SIGV2", "2"),
+        ("JOG_AUTH_FAILURES", "-1"),
         ("JOG_TRASH_RETENTION", "1w"),
         ("JOG_MIN_FREE", "much"),
         ("JOG_SHUTDOWN_TIMEOUT", "-1"),

@@ -148,6 +148,8 @@ impl Server {
             .env("JOG_SECRET_KEY", SECRET_KEY)
             .env("JOG_DATA_DIR", path)
             .env("JOG_DURABILITY", "os")
+            // The tests of refusals must not get in each other's way.
+            .env("JOG_AUTH_FAILURES", "0")
             .envs(vars.iter().map(|(n, v)| (n, v)))
             .spawn()
             .expect("jog can be started");

@@ -291,7 +291,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{AuthConfig, Keys};
+    use crate::auth::{AuthConfig, Keys, Throttle};
     use crate::store::{Extra, LogSpool, Meta, NewBucket, NewData, NewObject, Store, StoreConfig};
     use crate::types::{ETag, Precondition};
     use std::collections::BTreeMap;
@@ -345,6 +345,7 @@ mod tests {
                 store,
                 keys: Box::new(NoKeys),
                 auth: AuthConfig::default(),
+                throttle: Throttle::new(0),
                 master: None,
                 lifecycle_day_ms: 86_400_000,
                 targets: Vec::new(),
