@@ -1,15 +1,38 @@
 //! May you? The one place that decides; only it can make an [`Authorized`].
 //!
-//! Today there is one key, the root key of the settings: it may do everything, and a request
-//! without a signature may do nothing. Users, policies and ACLs plug in here.
+//! The order in which [`Gate::verdict`] decides, and the only place where that order stands:
+//!
+//! 1. Root may do everything.
+//! 2. An explicit deny, of a policy of the user or of the bucket, wins.
+//! 3. An allow of a policy of the user's own is enough, whoever owns bucket and object: who gave it
+//!    administers this host. What such a user writes belongs to the owner of the bucket.
+//! 4. The owner of the bucket, the owner of the object, and who started an upload.
+//! 5. An allow of the bucket's policy, unless the public access block restricts it.
+//! 6. A grant of the access control list of the bucket or of the object, where object ownership
+//!    lets lists count and the public access block does not ignore it.
+//! 7. Else no.
+//!
+//! Each user counts as an account of AWS of its own: it owns the buckets that it makes, and what is
+//! allowed by policies of buckets and by lists is "cross-account". Which actions a request needs is
+//! told by its row in `s3/table.rs` and by `s3/permit.rs`; nothing else decides.
 
+pub mod acl;
+mod ask;
+mod gate;
 pub mod policy;
 pub mod registry;
 pub mod seal;
+pub mod settings;
 pub mod users;
 
-use crate::auth::Identity;
-use crate::types::{BucketName, ObjectKey};
+#[cfg(test)]
+mod tests;
+
+pub use acl::Permission;
+pub use ask::{Ask, Facts, NoFacts, Requester};
+pub use gate::{Gate, Named, Verdict, Why};
+
+use crate::store::StoreError;
 
 /// Canonical ID of the root user: SHA-256 of "jog:root".
 pub const ROOT_ID: &str = "7441ccc1a35daaa2a1e7af806bb9d1e8010bbee5c5afdd914e27bdcf482deebc";
@@ -23,51 +46,49 @@ pub struct Owner {
     pub display_name: String,
 }
 
-/// What is asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
-    /// As in policies: `s3:GetObject`.
-    pub action: &'a str,
-    /// The bucket, unless it is about the service.
-    pub bucket: Option<&'a BucketName>,
-    /// The key, if it is about an object.
-    pub key: Option<&'a ObjectKey>,
-}
-
 /// Proof that a request may do what it asks for.
 #[derive(Clone, Debug)]
 pub struct Authorized {
-    identity: Identity,
+    requester: Requester,
+    why: Why,
     _only_made_here: (),
 }
 
 /// The answer no.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Denied;
+#[derive(Debug)]
+pub enum Denied {
+    /// It may not.
+    No(Why),
+    /// There is no such bucket, which is no secret.
+    NoSuchBucket,
+    /// It could not be decided.
+    Failed(StoreError),
+}
+
+impl From<StoreError> for Denied {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
 
 impl Authorized {
     /// Who was allowed.
-    pub fn identity(&self) -> &Identity {
-        &self.identity
+    pub fn requester(&self) -> &Requester {
+        &self.requester
     }
 
-    /// The canonical user behind it: who becomes the owner of what it makes.
-    pub fn owner(&self) -> Owner {
-        owner(ROOT_ID)
+    /// Why.
+    pub fn why(&self) -> &Why {
+        &self.why
     }
-}
 
-/// Decides. Deny is the default.
-pub fn authorize(identity: &Identity, ask: &Ask<'_>) -> Result<Authorized, Denied> {
-    let _ = ask;
-    match identity {
-        Identity::Key { .. } => Ok(Authorized { identity: identity.clone(), _only_made_here: () }),
-        Identity::Anonymous => Err(Denied),
+    /// The canonical ID of who writes for itself: it owns what it writes where objects belong to
+    /// who uploads them. `None`: it writes for the owner of the bucket, because a policy of its own
+    /// allows it, or has not signed.
+    pub fn writer(&self) -> Option<&str> {
+        match self.why {
+            Why::UserPolicy(..) => None,
+            _ => self.requester.id(),
+        }
     }
-}
-
-/// The user of a canonical ID, as answers show it.
-pub fn owner(id: &str) -> Owner {
-    let display_name = if id == ROOT_ID { "root" } else { id };
-    Owner { id: id.to_owned(), display_name: display_name.to_owned() }
 }

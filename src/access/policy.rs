@@ -202,11 +202,6 @@ impl Policy {
             .enumerate()
             .map(|(index, json)| statement(json, index, of, variables))
             .collect::<Result<_, _>>()?;
-        let mut sids: Vec<_> = statements.iter().filter_map(|s| s.sid.as_deref()).collect();
-        sids.sort_unstable();
-        if sids.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(malformed("Statement IDs (SID) in a single policy must be unique"));
-        }
         Ok(Self { text: document.to_owned(), statements })
     }
 }

@@ -2,7 +2,9 @@
 
 use super::admin::{self, Context};
 use super::channel::Channel;
+use crate::access::Gate;
 use crate::access::registry::Registry;
+use crate::access::users::Users;
 use crate::auth::{AuthConfig, Throttle};
 use crate::config::{Config, Durability};
 use crate::http::{Handler, Server, ServerConfig};
@@ -46,6 +48,7 @@ pub fn run(config: &Config) -> Result<(), String> {
         .map_err(|e| format!("cannot start a thread: {e}"))?;
     let app = App {
         store: Arc::clone(&store),
+        gate: Gate::new(Arc::clone(&store), Arc::clone(&users) as Arc<dyn Users>),
         keys: Box::new(Arc::clone(&users)),
         auth: AuthConfig {
             region: config.region.clone(),

@@ -1,8 +1,7 @@
 //! Sub-resources that JOG does not keep, asked for their state: the true answer is that there is
 //! none, and clients that probe for it go on. Whoever tries to set one gets NotImplemented.
 
-use super::{Call, Code, S3Error, document, object};
-use crate::access;
+use super::{Call, Code, S3Error, document};
 use crate::http::Response;
 use crate::xml::{self, Writer};
 
@@ -36,12 +35,6 @@ macro_rules! nothing {
 }
 
 nothing! {
-    /// GetBucketPolicy, GetBucketPolicyStatus
-    policy => NoSuchBucketPolicy;
-    /// GetPublicAccessBlock
-    public_access_block => NoSuchPublicAccessBlockConfiguration;
-    /// GetBucketOwnershipControls
-    ownership => OwnershipControlsNotFoundError;
     /// GetBucketReplication
     replication => ReplicationConfigurationNotFoundError;
 }
@@ -73,38 +66,4 @@ pub fn put_request_payment(call: &mut Call<'_, '_>) -> Result<Response, S3Error>
         }
         _ => Err(Code::MalformedXML.into()),
     }
-}
-
-/// The owner, who may do everything, and nobody else.
-fn owner_only(owner_id: &str) -> Response {
-    let owner = access::owner(owner_id);
-    let user = |xml: &mut Writer| {
-        xml.text("ID", &owner.id);
-        xml.text("DisplayName", &owner.display_name);
-    };
-    let mut xml = Writer::document();
-    xml.root("AccessControlPolicy");
-    xml.open("Owner");
-    user(&mut xml);
-    xml.close("Owner");
-    xml.open("AccessControlList");
-    xml.open("Grant");
-    xml.raw("<Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\">");
-    user(&mut xml);
-    xml.close("Grantee");
-    xml.text("Permission", "FULL_CONTROL");
-    xml.close("Grant");
-    xml.close("AccessControlList");
-    xml.close("AccessControlPolicy");
-    document(200, xml)
-}
-
-/// GetBucketAcl
-pub fn bucket_acl(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    Ok(owner_only(&call.bucket()?.owner))
-}
-
-/// GetObjectAcl
-pub fn object_acl(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    Ok(owner_only(&object::find(call)?.1.owner))
 }

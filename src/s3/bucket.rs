@@ -1,6 +1,6 @@
 //! Buckets: ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation.
 
-use super::{Call, Code, S3Error, document, lock};
+use super::{Call, Code, S3Error, acl, document, lock};
 use crate::http::{Headers, Response};
 use crate::limits::MAX_LIST_BUCKETS;
 use crate::store::{self, ConfigKind, Created, NewBucket};
@@ -13,9 +13,6 @@ use std::collections::BTreeMap;
 const DEFAULT_REGION: &str = "us-east-1";
 /// Longest LocationConstraint, in bytes.
 const MAX_REGION_BYTES: usize = 64;
-/// ACLs that AWS has for buckets; JOG has the first.
-const CANNED_ACLS: [&str; 5] =
-    ["private", "public-read", "public-read-write", "authenticated-read", "log-delivery-write"];
 
 // ---- ListBuckets -------------------------------------------------------------------------
 
@@ -49,15 +46,8 @@ impl<'a> Asked<'a> {
         Ok(Self { prefix, region: call.param("bucket-region"), after, max })
     }
 
-    /// The buckets of an owner, and whether there are more.
-    fn page(
-        &self,
-        call: &Call<'_, '_>,
-        owner: &str,
-    ) -> Result<(Vec<store::Bucket>, bool), S3Error> {
-        let shown = |b: &store::Bucket| {
-            b.owner == owner && self.region.is_none_or(|r| r == region(call, b))
-        };
+    /// The buckets that the caller sees, and whether there are more.
+    fn page(&self, call: &Call<'_, '_>) -> Result<(Vec<store::Bucket>, bool), S3Error> {
         let mut found: Vec<store::Bucket> = Vec::new();
         let mut after = self.after.clone();
         while found.len() <= self.max {
@@ -65,7 +55,12 @@ impl<'a> Asked<'a> {
             let page = call.app.store.buckets(self.prefix, &after, want)?;
             let Some(last) = page.last() else { break };
             after = last.name.as_str().to_owned();
-            found.extend(page.into_iter().filter(shown));
+            for bucket in page {
+                let here = self.region.is_none_or(|asked| asked == region(call, &bucket));
+                if here && call.sees(&bucket)? {
+                    found.push(bucket);
+                }
+            }
         }
         let more = found.len() > self.max;
         found.truncate(self.max);
@@ -85,9 +80,9 @@ fn decode_token(token: &str) -> Option<String> {
 
 /// ListBuckets
 pub fn list_buckets(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let owner = call.owner()?;
+    let owner = call.user();
     let asked = Asked::parse(call)?;
-    let (buckets, more) = asked.page(call, &owner.id)?;
+    let (buckets, more) = asked.page(call)?;
     // AWS gives the region only to those who use one of the newer parameters.
     let parameters = ["prefix", "max-buckets", "continuation-token", "bucket-region"];
     let with_region = parameters.iter().any(|p| call.query.has(p));
@@ -135,10 +130,11 @@ pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
              endpoint this request was sent to."
         )));
     }
-    let owner = call.owner()?;
+    let owner = call.user();
     let name = call.bucket_name()?;
     let lock = with_lock(call.headers())?;
-    let mut configs = BTreeMap::new();
+    let mut configs: BTreeMap<_, _> = acl::of_new_bucket(call, &owner.id)?.into_iter().collect();
+    let list = configs.get(&ConfigKind::Acl).cloned();
     if lock {
         configs.insert(ConfigKind::ObjectLock, lock::enabled());
     }
@@ -150,7 +146,10 @@ pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         configs,
     };
     match call.app.store.create_bucket(new)? {
-        Created::Exists(bucket) if bucket.owner != owner.id => {
+        // Its owner may make it again, but not with another list: it would not get it.
+        Created::Exists(bucket)
+            if bucket.owner != owner.id || bucket.config(ConfigKind::Acl) != list.as_deref() =>
+        {
             Err(S3Error::from(Code::BucketAlreadyExists).element("BucketName", name.as_str()))
         }
         Created::Exists(_) | Created::New(_) => {
@@ -164,27 +163,8 @@ fn refuse_unsupported(headers: &Headers) -> Result<(), S3Error> {
     let not_implemented = |what: String| Err(Code::NotImplemented.with(what));
     for (name, value) in headers.iter() {
         match name {
-            "x-amz-acl" if !CANNED_ACLS.contains(&value) => {
-                return Err(S3Error::argument("x-amz-acl", value, "Invalid canned ACL"));
-            }
-            "x-amz-acl" if value != "private" => {
-                return not_implemented(format!("The canned ACL {value} is not implemented."));
-            }
-            "x-amz-object-ownership" => match value {
-                "BucketOwnerEnforced" => {}
-                "BucketOwnerPreferred" | "ObjectWriter" => {
-                    return not_implemented(format!("Object ownership {value}: not implemented."));
-                }
-                _ => {
-                    let message = "Invalid x-amz-object-ownership header";
-                    return Err(S3Error::argument(name, value, message));
-                }
-            },
             "x-amz-bucket-namespace" if !value.eq_ignore_ascii_case("global") => {
                 return not_implemented("Bucket namespaces are not implemented.".to_owned());
-            }
-            _ if name.starts_with("x-amz-grant-") => {
-                return not_implemented(format!("{name} is not implemented."));
             }
             _ => {}
         }
@@ -310,18 +290,9 @@ mod tests {
             let fields = vec![(name.to_owned(), value.to_owned())];
             refuse_unsupported(&Headers::new(fields)).err().map(|e| e.code)
         };
-        assert_eq!(refused("x-amz-acl", "private"), None);
-        assert_eq!(refused("x-amz-object-ownership", "BucketOwnerEnforced"), None);
-        for (name, value) in [
-            ("x-amz-acl", "public-read"),
-            ("x-amz-grant-read", "id=a"),
-            ("x-amz-object-ownership", "ObjectWriter"),
-            ("x-amz-bucket-namespace", "account-regional"),
-        ] {
+        for (name, value) in [("x-amz-bucket-namespace", "account-regional")] {
             assert_eq!(refused(name, value), Some(Code::NotImplemented), "{name}");
         }
-        assert_eq!(refused("x-amz-acl", "mine"), Some(Code::InvalidArgument));
-        assert_eq!(refused("x-amz-object-ownership", "x"), Some(Code::InvalidArgument));
     }
 
     #[test]

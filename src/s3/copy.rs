@@ -5,7 +5,7 @@ use super::conditions::{self, Conditions, Verdict};
 use super::encryption::{self, Key};
 use super::receive::{Promised, Received, Sink, with_buffer};
 use super::{
-    Call, Code, S3Error, document, lifecycle, metadata, multipart, object, uri, versioning,
+    Call, Code, S3Error, acl, document, lifecycle, metadata, multipart, object, uri, versioning,
 };
 use crate::auth::Trailers;
 use crate::http::Response;
@@ -72,6 +72,10 @@ fn find_source(call: &Call<'_, '_>, name: &SourceName) -> Result<(Arc<Bucket>, O
                 "The source of a copy request may not specifically refer to a delete marker by \
                  version id.",
             ),
+            Code::NoSuchKey | Code::NoSuchVersion => {
+                let error = S3Error { headers: Vec::new(), ..error };
+                call.missing(error, &name.bucket, &name.key, name.version)
+            }
             _ => S3Error { headers: Vec::new(), ..error },
         }
     })?;
@@ -91,7 +95,15 @@ fn source_of(call: &Call<'_, '_>) -> Result<SourceName, S3Error> {
         // Clients that do not know AWS's reading of `+` mean the character.
         name = parse_source(header, false)?;
     }
-    call.authorize("s3:GetObject", &name.bucket, Some(&name.key))?;
+    if let Err(denied) = call.authorize("s3:GetObject", &name.bucket, Some(&name.key), name.version)
+    {
+        // Who may list the bucket learns that there is nothing to read.
+        if denied.code != Code::AccessDenied || is_there(call, &name)? {
+            return Err(denied);
+        }
+        let missing = S3Error::from(Code::NoSuchKey).element("Key", name.key.as_str());
+        return Err(call.missing(missing, &name.bucket, &name.key, name.version));
+    }
     Ok(name)
 }
 
@@ -165,6 +177,7 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     };
     let extra = object::extra(call.headers(), &bucket)?;
     let copies_tags = copies_tags(call)?;
+    let (owner, acl) = acl::of_new(call, &bucket, call.headers())?;
     let precondition = conditions::of_write(call);
     for _ in 0..COPY_TRIES {
         let (from, source) = find_source(call, &name)?;
@@ -187,11 +200,12 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
             crc64: source.crc64,
             checksum: checksum.clone(),
             meta,
-            owner: call.owner()?.id,
+            owner: owner.clone(),
             data,
             extra: Extra {
                 tags: if copies_tags { source.extra.tags.clone() } else { extra.tags.clone() },
                 seal: Key::empty_seal(encryption.as_ref())?,
+                acl: acl.clone(),
                 ..extra.clone()
             },
         };

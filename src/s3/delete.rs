@@ -46,7 +46,7 @@ pub fn delete_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         };
         S3Error::argument(header, value, format!("Value for {header} header is invalid."))
     })?;
-    let removal = Removal { version, if_, bypass: lock::bypass(call)? };
+    let removal = Removal { version, if_, bypass: lock::bypass(call, call.key()?)? };
     let bucket = call.bucket()?;
     let deleted = gone(call.deleting(&bucket).delete_object(bucket.id, call.key()?, removal)?)?;
     let response = versioning::name(Response::new(204), deleted.version_id);
@@ -162,11 +162,16 @@ pub fn delete_objects(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     refuse_unsupported(call)?;
     let Delete { objects, quiet } = Delete::parse(&call.document()?)?;
     let bucket = call.bucket()?;
-    let bypass = lock::bypass(call)?;
     let mut jobs = Vec::with_capacity(objects.len());
     let mut targets = Vec::with_capacity(objects.len());
     for Target { key, version, job } in objects {
-        let refused = job.map(|(key, job)| jobs.push((key, Removal { bypass, ..job }))).err();
+        let permitted = job.and_then(|(key, job)| {
+            let proof = call.authorize("s3:DeleteObject", &bucket.name, Some(&key), job.version);
+            proof?;
+            let bypass = lock::bypass(call, &key)?;
+            Ok((key, Removal { bypass, ..job }))
+        });
+        let refused = permitted.map(|job| jobs.push(job)).err();
         targets.push((key, version, refused));
     }
     let mut outcomes = match jobs.is_empty() {

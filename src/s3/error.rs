@@ -34,6 +34,7 @@ macro_rules! codes {
 }
 
 codes! {
+    AccessControlListNotSupported 400 "The bucket does not allow ACLs"
     AccessDenied 403 "Access Denied"
     AccessForbidden 403 "CORSResponse: This CORS request is not allowed."
     AuthorizationHeaderMalformed 400 "The authorization header that you provided is not valid."
@@ -52,6 +53,7 @@ codes! {
     InternalError 500 "We encountered an internal error. Please try again."
     InvalidAccessKeyId 403 "The access key ID that you provided does not exist in our records."
     InvalidArgument 400 "Invalid Argument"
+    InvalidBucketAclWithObjectOwnership 400 "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
     InvalidBucketState 409 "The request is not valid with the current state of the bucket."
     InvalidBucketName 400 "The specified bucket is not valid."
     InvalidDigest 400 "The Content-MD5 or checksum value that you specified is not valid."
@@ -70,6 +72,8 @@ codes! {
     InvalidToken 400 "The provided token is malformed or otherwise not valid."
     InvalidURI 400 "The specified URI couldn't be parsed."
     KeyTooLongError 400 "Your key is too long."
+    MalformedACLError 400 "The ACL that you provided was not well formed or did not validate against our published schema."
+    MalformedPolicy 400 "The policy is not valid."
     MalformedPOSTRequest 400 "The body of your POST request is not well-formed multipart/form-data."
     MalformedTrailerError 400 "The request contained trailing data that was not well-formed or did not conform to our published schema."
     MalformedXML 400 "The XML that you provided was not well formed or did not validate against our published schema."
@@ -78,6 +82,7 @@ codes! {
     MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size."
     MethodNotAllowed 405 "The specified method is not allowed against this resource."
     MissingContentLength 411 "You must provide the Content-Length HTTP header."
+    MissingSecurityHeader 400 "Your request is missing a required header."
     NoSuchBucket 404 "The specified bucket does not exist."
     NoSuchBucketPolicy 404 "The specified bucket does not have a bucket policy."
     NoSuchCORSConfiguration 404 "The specified bucket does not have a CORS configuration."
@@ -102,6 +107,8 @@ codes! {
     SignatureDoesNotMatch 403 "The request signature that the server calculated does not match the signature that you provided. Check your secret access key and signing method."
     SlowDown 503 "Please reduce your request rate."
     StorageFull 507 "The server's disk is full. Delete objects or add space, then try again."
+    UnexpectedContent 400 "This request contains unsupported content."
+    UnresolvableGrantByEmailAddress 400 "The email address that you provided does not match any account on record."
     XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed."
 }
 

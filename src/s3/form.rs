@@ -4,14 +4,14 @@ use super::encryption::{self, Key};
 use super::multipart_form::{FormFault, FormReader, Preamble, boundary};
 use super::object::with_checksum;
 use super::receive::{Promised, Received, Sink, drain};
-use super::{Call, Code, S3Error, document, metadata, object, tagging, uri, versioning};
+use super::{Call, Code, S3Error, acl, document, metadata, object, tagging, uri, versioning};
 use crate::auth::post_form::{self, FormAuth, FormError};
 use crate::auth::{self, Trailers};
 use crate::http::{Headers, Response};
 use crate::limits::{MAX_OBJECT_TAGS, MAX_PUT_BYTES};
 use crate::store::{Bucket, Extra, NewData, NewObject};
 use crate::types::notification::Event;
-use crate::types::{ETag, KeyError, ObjectKey, Precondition, time};
+use crate::types::{ETag, KeyError, ObjectKey, Precondition, Tags, time};
 use crate::xml::Writer;
 
 /// Fields that are metadata headers under the same name.
@@ -63,6 +63,7 @@ pub fn post_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let bucket = call.bucket()?;
     let meta = metadata_of(&preamble)?;
     let extra = extra_of(&preamble, &bucket)?;
+    let (owner, acl) = acl::of_new(call, &bucket, &headers_of(&preamble))?;
     let promised = Promised::from_fields(&preamble.fields)?;
 
     let fields = preamble.fields.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
@@ -94,9 +95,9 @@ pub fn post_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         crc64,
         checksum: checksum.clone(),
         meta,
-        owner: call.owner()?.id,
+        owner,
         data: blob.map_or(NewData::Empty, NewData::Blob),
-        extra: Extra { seal: Key::empty_seal(encryption.as_ref())?, ..extra },
+        extra: Extra { seal: Key::empty_seal(encryption.as_ref())?, acl, ..extra },
     };
     let telling = call.creating(&bucket, Event::CreatedPost);
     let stored = telling.put_object(bucket.id, new, Precondition::default())??;
@@ -140,21 +141,31 @@ fn admit(
             Err(_) => Err(None),
         },
     )?;
-    call.authorize_form(auth.identity.clone(), &key)?;
+    call.signer = Some(auth.identity.clone());
+    let requester = app.gate.requester(&auth.identity).ok_or(Code::AccessDenied)?;
+    let tags = match preamble.fields.get("tagging") {
+        Some(document) => tagging::parse(document.as_bytes(), MAX_OBJECT_TAGS)?,
+        None => Tags::default(),
+    };
+    call.authorize_form(requester, &key, &headers_of(preamble), tags.pairs())?;
     Ok((key, auth))
+}
+
+/// The fields, with header names for what they stand for.
+fn headers_of(preamble: &Preamble) -> Headers {
+    let header = |(name, value): (&String, &String)| match name.as_str() {
+        "acl" => ("x-amz-acl".to_owned(), value.clone()),
+        _ => (name.clone(), value.clone()),
+    };
+    Headers::new(preamble.fields.iter().map(header).collect())
 }
 
 /// The metadata that the fields give, after refusing those that ask for more than there is.
 fn metadata_of(preamble: &Preamble) -> Result<crate::store::Meta, S3Error> {
-    let mut fields: Vec<(String, String)> = preamble
-        .fields
-        .iter()
-        .map(|(name, value)| match name.as_str() {
-            "acl" => ("x-amz-acl".to_owned(), value.clone()),
-            _ => (name.clone(), value.clone()),
-        })
-        .collect();
-    metadata::refuse_unsupported(&Headers::new(fields.clone()))?;
+    let headers = headers_of(preamble);
+    metadata::refuse_unsupported(&headers)?;
+    let mut fields: Vec<(String, String)> =
+        headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     fields.retain(|(name, _)| {
         META_FIELDS.contains(&name.as_str()) || name.starts_with("x-amz-meta-")
     });

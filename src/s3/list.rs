@@ -3,7 +3,7 @@
 //! A page has up to a thousand entries, so what is done for each of them allocates nothing.
 
 use super::{Call, S3Error, document, uri};
-use crate::access::{self, Owner};
+use crate::access::{Gate, Owner};
 use crate::http::Response;
 use crate::limits::MAX_LIST_KEYS;
 use crate::store::{Bucket, Entry, ListQuery, Page, Summary};
@@ -126,14 +126,21 @@ impl<'a> Asked<'a> {
 // ---- answers -----------------------------------------------------------------------------
 
 /// Users in answers; neighbours mostly have the same owner.
-#[derive(Default)]
-pub struct Users(Option<Owner>);
+pub struct Users<'a> {
+    find: Box<dyn Fn(&str) -> Owner + 'a>,
+    last: Option<Owner>,
+}
 
-impl Users {
+impl<'a> Users<'a> {
+    /// Those that the gate knows.
+    pub fn of(gate: &'a Gate) -> Self {
+        Self { find: Box::new(|id| gate.owner(id)), last: None }
+    }
+
     /// An element with the ID and the display name of a user.
     pub fn write(&mut self, xml: &mut Writer, element: &str, id: &str) {
-        let known = self.0.take().filter(|user| user.id == id);
-        let user = self.0.insert(known.unwrap_or_else(|| access::owner(id)));
+        let known = self.last.take().filter(|user| user.id == id);
+        let user = self.last.insert(known.unwrap_or_else(|| (self.find)(id)));
         xml.open(element);
         xml.text("ID", &user.id);
         xml.text("DisplayName", &user.display_name);
@@ -162,14 +169,19 @@ fn start(asked: &Asked<'_>, bucket: &Bucket, page: &Page<Summary>, names: Names)
 }
 
 /// Ends an answer with the elements that both versions end with.
-fn end(mut xml: Writer, asked: &Asked<'_>, page: &Page<Summary>, with_owner: bool) -> Response {
+fn end(
+    mut xml: Writer,
+    asked: &Asked<'_>,
+    page: &Page<Summary>,
+    users: Option<Users<'_>>,
+) -> Response {
     xml.value("MaxKeys", asked.max);
     if let Some(delimiter) = asked.delimiter {
         asked.names.write(&mut xml, "Delimiter", delimiter);
     }
     asked.names.write_type(&mut xml);
     xml.value("IsTruncated", page.truncated);
-    let mut users = with_owner.then(Users::default);
+    let mut users = users;
     for entry in &page.entries {
         if let Entry::Item(object) = entry {
             write_object(&mut xml, object, asked.names, users.as_mut());
@@ -180,7 +192,7 @@ fn end(mut xml: Writer, asked: &Asked<'_>, page: &Page<Summary>, with_owner: boo
     document(200, xml)
 }
 
-fn write_object(xml: &mut Writer, object: &Summary, names: Names, users: Option<&mut Users>) {
+fn write_object(xml: &mut Writer, object: &Summary, names: Names, users: Option<&mut Users<'_>>) {
     xml.open("Contents");
     names.write(xml, "Key", object.key.as_str());
     xml.with("LastModified", |out| time::push_iso(out, object.modified_ms));
@@ -214,7 +226,7 @@ pub fn v1(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     if let (Some(last), Some(_)) = (last(&page), asked.delimiter) {
         asked.names.write(&mut xml, "NextMarker", name(last));
     }
-    Ok(end(xml, &asked, &page, true))
+    Ok(end(xml, &asked, &page, Some(Users::of(&call.app.gate))))
 }
 
 /// ListObjectsV2
@@ -243,7 +255,7 @@ pub fn v2(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         xml.text("NextContinuationToken", &encode_token(last));
     }
     xml.value("KeyCount", page.entries.len());
-    Ok(end(xml, &asked, &page, with_owner))
+    Ok(end(xml, &asked, &page, with_owner.then(|| Users::of(&call.app.gate))))
 }
 
 // ---- tokens ------------------------------------------------------------------------------
@@ -341,7 +353,9 @@ mod tests {
             quota: None,
             configs: Default::default(),
         };
-        let response = end(start(&asked, &bucket, &page, names), &asked, &page, true);
+        let named = |id: &str| Owner { id: id.to_owned(), display_name: id.to_owned() };
+        let users = Users { find: Box::new(named), last: None };
+        let response = end(start(&asked, &bucket, &page, names), &asked, &page, Some(users));
         let crate::http::Payload::Bytes(bytes) = response.payload else { panic!("no document") };
         parse(&bytes, "ListBucketResult").expect("it is well formed")
     }

@@ -4,7 +4,7 @@
 use super::{Call, Code, S3Error, document, object, versioning};
 use crate::http::{Headers, Response};
 use crate::store::{Bucket, BucketChange, Change, ConfigKind};
-use crate::types::{Lock, Retention, RetentionMode, time};
+use crate::types::{Lock, ObjectKey, Retention, RetentionMode, time};
 use crate::xml::{self, Element, Writer};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -194,15 +194,21 @@ pub fn describe(mut response: Response, lock: &Lock) -> Response {
     response
 }
 
-/// Whether the caller wants to overrule a retention of governance; whoever wants must be allowed.
-pub fn bypass(call: &Call<'_, '_>) -> Result<bool, S3Error> {
+/// Whether the caller wants to overrule a retention of governance, and may. For who may not, the
+/// retention stands.
+pub fn bypass(call: &Call<'_, '_>, key: &ObjectKey) -> Result<bool, S3Error> {
     let wants = call
         .header("x-amz-bypass-governance-retention")
         .is_some_and(|v| v.eq_ignore_ascii_case("true"));
-    if wants {
-        call.authorize("s3:BypassGovernanceRetention", call.bucket_name()?, call.key().ok())?;
+    if !wants {
+        return Ok(false);
     }
-    Ok(wants)
+    let action = "s3:BypassGovernanceRetention";
+    match call.authorize(action, call.bucket_name()?, Some(key), None) {
+        Ok(_) => Ok(true),
+        Err(error) if error.code == Code::AccessDenied => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 // ---- retention and legal hold of a version -----------------------------------------------
@@ -250,7 +256,7 @@ pub fn put_retention(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let document = call.document()?;
     need_lock(&*call.bucket()?)?;
     let new = parse_retention(&document, time::now_ms())?;
-    let change = Change::Retention { new, bypass: bypass(call)? };
+    let change = Change::Retention { new, bypass: bypass(call, call.key()?)? };
     let id = object::change(call, change)?;
     Ok(versioning::name(Response::new(200), id))
 }

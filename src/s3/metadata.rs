@@ -21,19 +21,7 @@ const SYSTEM: [&str; 6] = [
 ];
 /// Headers that ask for what JOG does not have; each is refused rather than ignored. One that ends
 /// in `-` stands for all that start with it.
-const UNSUPPORTED: [&str; 4] =
-    ["x-amz-grant-", "x-amz-write-offset-bytes", "x-amz-mfa", "x-amz-rename-source"];
-/// Canned ACLs that AWS has; JOG has those that give nothing to anybody but the owner.
-const CANNED_ACLS: [&str; 8] = [
-    "private",
-    "public-read",
-    "public-read-write",
-    "aws-exec-read",
-    "authenticated-read",
-    "bucket-owner-read",
-    "bucket-owner-full-control",
-    "log-delivery-write",
-];
+const UNSUPPORTED: [&str; 3] = ["x-amz-write-offset-bytes", "x-amz-mfa", "x-amz-rename-source"];
 /// Storage classes that AWS has; JOG has the first.
 const CLASSES: [&str; 11] = [
     "STANDARD",
@@ -129,19 +117,6 @@ pub fn refuse_unsupported(headers: &Headers) -> Result<(), S3Error> {
             return Err(Code::NotImplemented.with(format!("{name} is not implemented.")));
         }
         match name {
-            "x-amz-acl" if !CANNED_ACLS.contains(&value) => {
-                return Err(S3Error::argument("x-amz-acl", value, "Invalid canned ACL."));
-            }
-            "x-amz-acl"
-                if !matches!(
-                    value,
-                    "private" | "bucket-owner-full-control" | "bucket-owner-read"
-                ) =>
-            {
-                return Err(
-                    Code::NotImplemented.with("Only the canned ACL private is implemented.")
-                );
-            }
             "x-amz-storage-class" if !CLASSES.contains(&value) => {
                 return Err(Code::InvalidStorageClass.into());
             }
@@ -207,10 +182,9 @@ mod tests {
 
     #[test]
     fn refuses_what_it_would_not_honour() {
-        for (name, value) in [("x-amz-acl", "public-read"), ("x-amz-storage-class", "GLACIER")] {
+        for (name, value) in [("x-amz-storage-class", "GLACIER"), ("x-amz-mfa", "1")] {
             let error = refuse_unsupported(&headers(&[(name, value)])).unwrap_err();
             assert_eq!(error.code, Code::NotImplemented, "{name}");
         }
-        assert!(refuse_unsupported(&headers(&[("x-amz-acl", "private")])).is_ok());
     }
 }

@@ -1,6 +1,7 @@
 //! S3: from a request to an operation, and from its result to the answer.
 
 mod absent;
+mod acl;
 mod attributes;
 mod bucket;
 pub mod bucket_encryption;
@@ -21,6 +22,10 @@ mod multipart;
 mod multipart_form;
 mod notification;
 mod object;
+mod ownership;
+mod permit;
+mod policy;
+mod public_access_block;
 mod receive;
 mod rename;
 pub mod table;
@@ -32,7 +37,7 @@ mod website;
 pub use error::{Code, S3Error};
 pub use website::Websites;
 
-use crate::access::{self, Ask, Authorized};
+use crate::access::{Authorized, Gate, Owner, Requester};
 use crate::auth::{
     self, AuthConfig, Authenticated, Identity, Keys, PayloadReader, Throttle, Trailers,
 };
@@ -40,15 +45,18 @@ use crate::http::{Body, Handler, Headers, Method, Payload, Request, Response, Se
 use crate::limits::MAX_DOCUMENT_BYTES;
 use crate::store::{self, ConfigKind, LogSpool, SharedStore};
 use crate::types::notification::TargetName;
-use crate::types::{BucketName, KeyError, ObjectKey, time};
+use crate::types::{BucketName, KeyError, ObjectKey, VersionId, time};
+use permit::RequestFacts;
 use std::sync::Arc;
-use table::{Operation, Target};
+use table::Target;
 use uri::Query;
 
 /// What every operation can reach.
 pub struct App {
     /// The store.
     pub store: SharedStore,
+    /// Who may what.
+    pub gate: Gate,
     /// The secrets of access keys.
     pub keys: Box<dyn Keys>,
     /// How to authenticate.
@@ -80,11 +88,15 @@ pub struct Call<'a, 'b> {
     /// Its query.
     pub query: &'a Query,
     /// Who sent it.
-    pub identity: Identity,
+    pub requester: Requester,
     /// Proof that it may do what its row says; a POST form brings its own.
     authorized: Option<Authorized>,
     /// The body's reader, until somebody takes it.
     pub payload: Option<PayloadReader<'a, 'b>>,
+    /// The body, if it had to be read before the decision.
+    read: Option<(Vec<u8>, Trailers)>,
+    /// Who signed the form in the body, if there is one.
+    signer: Option<Identity>,
     bucket: Option<&'a BucketName>,
     key: Option<&'a ObjectKey>,
 }
@@ -128,28 +140,9 @@ impl Call<'_, '_> {
         }
     }
 
-    /// Decides on a further action, such as reading the source of a copy.
-    pub fn authorize(
-        &self,
-        action: &str,
-        bucket: &BucketName,
-        key: Option<&ObjectKey>,
-    ) -> Result<Authorized, S3Error> {
-        let ask = Ask { action, bucket: Some(bucket), key };
-        access::authorize(&self.identity, &ask).map_err(|_| Code::AccessDenied.into())
-    }
-
-    /// The user who becomes the owner of what the request makes.
-    pub fn owner(&self) -> Result<access::Owner, S3Error> {
-        self.authorized.as_ref().map(Authorized::owner).ok_or_else(|| Code::AccessDenied.into())
-    }
-
-    /// For a POST form, whose signature is in its body: sets who sent it, and decides.
-    pub fn authorize_form(&mut self, identity: Identity, key: &ObjectKey) -> Result<(), S3Error> {
-        self.identity = identity;
-        let bucket = self.bucket_name()?.clone();
-        self.authorized = Some(self.authorize("s3:PutObject", &bucket, Some(key))?);
-        Ok(())
+    /// Who sent the request, as answers show it; who has not signed has an empty ID.
+    pub fn user(&self) -> Owner {
+        self.app.gate.owner(self.requester.id().unwrap_or_default())
     }
 
     /// Reads the body of an operation whose row says [`table::Body::Document`]: at most
@@ -163,6 +156,9 @@ impl Call<'_, '_> {
     /// As [`Self::document`], but verified only against its signature: for a document beside which
     /// the client's checksums are about something else.
     pub fn whole_body(&mut self) -> Result<(Vec<u8>, Trailers), S3Error> {
+        if let Some(read) = self.read.take() {
+            return Ok(read);
+        }
         let Some(mut payload) = self.payload.take() else { return Ok(Default::default()) };
         let mut document = Vec::new();
         let mut chunk = [0u8; 8192];
@@ -259,8 +255,15 @@ impl App {
                 |done| done.as_ref().map(|proven| &proven.identity).map_err(Some),
             )?,
         };
-        label.sent_by(&proven.identity, None);
-        let authorized = self.may(&proven.identity, row, &address)?;
+        let requester = self.gate.requester(&proven.identity);
+        label.sent_by(&proven.identity, requester.as_ref());
+        let requester = requester.ok_or(Code::AccessDenied)?;
+        let facts = RequestFacts::new(request, &query, self.auth.trust_forwarded);
+        let first = permit::reads_first(row);
+        let authorized = match first {
+            true => None,
+            false => self.may(&requester, row, &address, facts, None)?,
+        };
         let payload = match row.body {
             table::Body::None => None,
             table::Body::Document | table::Body::Stream => {
@@ -271,41 +274,34 @@ impl App {
             app: self,
             request,
             query: &query,
-            identity: proven.identity,
+            requester,
             authorized,
             payload,
+            read: None,
+            signer: None,
             bucket: address.bucket.as_ref(),
             key: address.key.as_ref(),
         };
-        let result = (row.run)(&mut call);
-        // Only now is it known for a POST form.
-        label.sent_by(&call.identity, call.authorized.as_ref());
-        result
-    }
-
-    /// The access decision of a row; `None` only for a CORS preflight, which browsers never sign,
-    /// and for a POST form without other credentials, which is decided when its fields have been
-    /// read.
-    fn may(
-        &self,
-        identity: &Identity,
-        row: &Operation,
-        address: &Address,
-    ) -> Result<Option<Authorized>, S3Error> {
-        let form = row.name == "PostObject" && *identity == Identity::Anonymous;
-        if form || row.method == Method::Options {
-            return Ok(None);
+        if first {
+            let read = call.whole_body()?;
+            let facts = RequestFacts::new(request, &query, self.auth.trust_forwarded);
+            call.authorized = self.may(&call.requester, row, &address, facts, Some(&read.0))?;
+            call.read = Some(read);
         }
-        let bucket = address.bucket.as_ref();
-        let ask = Ask { action: row.action, bucket, key: address.key.as_ref() };
-        match access::authorize(identity, &ask) {
-            Ok(authorized) => Ok(Some(authorized)),
-            Err(access::Denied) => match bucket {
-                Some(name) if self.store.bucket(name)?.is_none() => {
-                    Err(S3Error::from(Code::NoSuchBucket).element("BucketName", name.as_str()))
-                }
-                _ => Err(Code::AccessDenied.into()),
-            },
+        let result = (row.run)(&mut call);
+        if let Some(signer) = &call.signer {
+            label.sent_by(signer, Some(&call.requester));
+        }
+        let absence = |error: &S3Error| matches!(error.code, Code::NoSuchKey | Code::NoSuchVersion);
+        match (result, &address) {
+            // The source of a copy answers for itself.
+            (Err(error), Address { bucket: Some(bucket), key: Some(key), .. })
+                if absence(&error) && call.header("x-amz-copy-source").is_none() =>
+            {
+                let version = call.param("versionId").and_then(VersionId::parse);
+                Err(call.missing(error, bucket, key, version))
+            }
+            (result, _) => result,
         }
     }
 }
@@ -320,15 +316,15 @@ struct Label {
     key: Option<ObjectKey>,
     /// The access key of who sent it.
     requester: Option<String>,
-    /// The canonical ID of who sent it, if they were allowed to.
+    /// The canonical ID of who sent it.
     canonical: Option<String>,
 }
 
 impl Label {
-    fn sent_by(&mut self, identity: &Identity, authorized: Option<&Authorized>) {
+    fn sent_by(&mut self, identity: &Identity, requester: Option<&Requester>) {
         if let Identity::Key { access_key_id } = identity {
             self.requester = Some(access_key_id.clone());
-            self.canonical = authorized.map(|authorized| authorized.owner().id);
+            self.canonical = requester.and_then(Requester::id).map(str::to_owned);
         }
     }
 }

@@ -10,7 +10,7 @@ pub use listing::{list_parts, list_uploads};
 
 use super::encryption::{self, Key};
 use super::receive::{Promised, Received, receive};
-use super::{Call, Code, S3Error, document, metadata, object};
+use super::{Call, Code, S3Error, acl, document, metadata, object};
 use crate::http::Response;
 use crate::limits::MAX_PARTS;
 use crate::store::{Bucket, Extra, NewPart, NewUpload, Part, Upload};
@@ -27,13 +27,14 @@ pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     )?;
     let bucket = call.bucket()?;
     let extra = object::extra(call.headers(), &bucket)?;
+    let (owner, acl) = acl::of_new(call, &bucket, call.headers())?;
     let encryption = encryption::of_write(call, &bucket, call.headers())?;
     let new = NewUpload {
         key: call.key()?.clone(),
-        owner: call.owner()?.id,
+        owner,
         meta,
         checksum,
-        extra: Extra { seal: Key::empty_seal(encryption.as_ref())?, ..extra },
+        extra: Extra { seal: Key::empty_seal(encryption.as_ref())?, acl, ..extra },
     };
     let upload = call.app.store.create_upload(bucket.id, new)??;
     let mut xml = Writer::document();

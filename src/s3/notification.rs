@@ -1,7 +1,7 @@
 //! The notification configuration of a bucket: its document, validated as AWS does, and back. What
 //! it means is in `types::notification`, what delivers events in `jobs`.
 
-use super::{Call, Code, S3Error, document};
+use super::{Call, Code, S3Error, document, permit};
 use crate::http::Response;
 use crate::limits::{MAX_KEY_BYTES, MAX_NOTIFICATION_ID_CHARS, MAX_NOTIFICATIONS};
 use crate::store::{Bucket, ConfigKind, Doing, Notice, Telling};
@@ -57,8 +57,10 @@ impl<'a> Call<'a, '_> {
         };
         let origin = Origin {
             region: region.to_owned(),
-            principal: self.owner().map(|owner| owner.id).unwrap_or_default(),
-            source_ip: self.request.peer.to_canonical().to_string(),
+            principal: self.requester.id().unwrap_or_default().to_owned(),
+            source_ip: permit::client_address(self.request, self.app.auth.trust_forwarded)
+                .to_canonical()
+                .to_string(),
             request_id: self.request.id.clone(),
             host_id: self.app.host_id.clone(),
             bucket: bucket.name.as_str().to_owned(),

@@ -3,8 +3,8 @@
 use super::conditions::{self, Conditions, Verdict};
 use super::encryption::{self, Key};
 use super::receive::{receive, with_buffer};
-use super::{Call, Code, S3Error, lifecycle, lock, metadata, multipart, tagging, versioning};
-use crate::auth::Identity;
+use super::{Call, Code, S3Error, acl, lifecycle, lock, metadata, multipart, tagging, versioning};
+use crate::access::Requester;
 use crate::http::{Content, Headers, Payload, Response};
 use crate::limits::{IO_BUFFER_BYTES, MAX_PARTS};
 use crate::store::{
@@ -40,7 +40,7 @@ pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
             .check(now.as_ref().map(Object::current))
             .map_err(|violation| S3Error::from(store::Refused::Precondition(violation)))?;
     }
-    let owner = call.owner()?.id;
+    let (owner, acl) = acl::of_new(call, &bucket, call.headers())?;
     let encryption = encryption::of_write(call, &bucket, call.headers())?;
     let received = receive(call, &bucket, None, encryption.as_ref())?;
     let etag = ETag::from_md5(&received.md5);
@@ -53,7 +53,7 @@ pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         meta,
         owner,
         data: received.blob.map_or(NewData::Empty, NewData::Blob),
-        extra: Extra { seal: Key::empty_seal(encryption.as_ref())?, ..extra },
+        extra: Extra { seal: Key::empty_seal(encryption.as_ref())?, acl, ..extra },
     };
     let fresh = lifecycle::Fresh::of(call, &bucket, &new);
     let telling = call.creating(&bucket, Event::CreatedPut);
@@ -277,7 +277,7 @@ fn respond(
     let mut response = describe(Response::new(status), bucket, object);
     for (parameter, header) in OVERRIDES {
         let Some(value) = call.param(parameter) else { continue };
-        if call.identity == Identity::Anonymous {
+        if matches!(call.requester, Requester::Anonymous) {
             return Err(Code::InvalidRequest.with(
                 "Request specific response headers cannot be used for anonymous GET requests.",
             ));

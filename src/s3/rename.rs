@@ -50,8 +50,8 @@ fn token(call: &Call<'_, '_>) -> Result<Option<String>, S3Error> {
 /// RenameObject
 pub fn rename(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let (from, to) = (source(call)?, call.key()?.clone());
-    call.authorize("s3:GetObject", call.bucket_name()?, Some(&from))?;
-    call.authorize("s3:DeleteObject", call.bucket_name()?, Some(&from))?;
+    call.authorize("s3:GetObject", call.bucket_name()?, Some(&from), None)?;
+    call.authorize("s3:DeleteObject", call.bucket_name()?, Some(&from), None)?;
     let token = token(call)?;
     let bucket = call.bucket()?;
     let store = &call.app.store;

@@ -115,8 +115,9 @@ pub fn route(request: &Request, target: Target, query: &Query) -> Option<&'stati
 }
 
 use super::{
-    absent, attributes, bucket, bucket_encryption, copy, cors, delete, form, lifecycle, list, lock,
-    logging, multipart, notification, object, rename, tagging, versioning, website,
+    absent, acl, attributes, bucket, bucket_encryption, copy, cors, delete, form, lifecycle, list,
+    lock, logging, multipart, notification, object, ownership, policy, public_access_block, rename,
+    tagging, versioning, website,
 };
 use Body::{Document, None as NoBody, Stream};
 use Method::{Delete, Get, Head, Options, Post, Put};
@@ -165,12 +166,12 @@ pub static OPERATIONS: &[Operation] = rows! {
     ListParts: Get Object [Q("uploadId")], "s3:ListMultipartUploadParts", NoBody, multipart::list_parts;
 
     // Sub-resources that are known and not kept: PUT /b/k?acl must never become a PutObject.
-    GetBucketAcl: Get Bucket [Q("acl")], "s3:GetBucketAcl", NoBody, absent::bucket_acl;
-    PutBucketAcl: Put Bucket [Q("acl")], "s3:PutBucketAcl", NoBody, absent::not_implemented;
-    GetBucketPolicy: Get Bucket [Q("policy")], "s3:GetBucketPolicy", NoBody, absent::policy;
-    PutBucketPolicy: Put Bucket [Q("policy")], "s3:PutBucketPolicy", NoBody, absent::not_implemented;
-    DeleteBucketPolicy: Delete Bucket [Q("policy")], "s3:DeleteBucketPolicy", NoBody, absent::not_implemented;
-    GetBucketPolicyStatus: Get Bucket [Q("policyStatus")], "s3:GetBucketPolicyStatus", NoBody, absent::policy;
+    GetBucketAcl: Get Bucket [Q("acl")], "s3:GetBucketAcl", NoBody, acl::get_bucket;
+    PutBucketAcl: Put Bucket [Q("acl")], "s3:PutBucketAcl", Document, acl::put_bucket;
+    GetBucketPolicy: Get Bucket [Q("policy")], "s3:GetBucketPolicy", NoBody, policy::get;
+    PutBucketPolicy: Put Bucket [Q("policy")], "s3:PutBucketPolicy", Document, policy::put;
+    DeleteBucketPolicy: Delete Bucket [Q("policy")], "s3:DeleteBucketPolicy", NoBody, policy::delete;
+    GetBucketPolicyStatus: Get Bucket [Q("policyStatus")], "s3:GetBucketPolicyStatus", NoBody, policy::status;
     GetBucketTagging: Get Bucket [Q("tagging")], "s3:GetBucketTagging", NoBody, tagging::get_bucket;
     PutBucketTagging: Put Bucket [Q("tagging")], "s3:PutBucketTagging", Document, tagging::put_bucket;
     DeleteBucketTagging: Delete Bucket [Q("tagging")], "s3:PutBucketTagging", NoBody, tagging::delete_bucket;
@@ -202,12 +203,12 @@ pub static OPERATIONS: &[Operation] = rows! {
     PutBucketRequestPayment: Put Bucket [Q("requestPayment")], "s3:PutBucketRequestPayment", Document, absent::put_request_payment;
     GetBucketAccelerateConfiguration: Get Bucket [Q("accelerate")], "s3:GetAccelerateConfiguration", NoBody, absent::accelerate;
     PutBucketAccelerateConfiguration: Put Bucket [Q("accelerate")], "s3:PutAccelerateConfiguration", NoBody, absent::not_implemented;
-    GetBucketOwnershipControls: Get Bucket [Q("ownershipControls")], "s3:GetBucketOwnershipControls", NoBody, absent::ownership;
-    PutBucketOwnershipControls: Put Bucket [Q("ownershipControls")], "s3:PutBucketOwnershipControls", NoBody, absent::not_implemented;
-    DeleteBucketOwnershipControls: Delete Bucket [Q("ownershipControls")], "s3:PutBucketOwnershipControls", NoBody, absent::not_implemented;
-    GetPublicAccessBlock: Get Bucket [Q("publicAccessBlock")], "s3:GetBucketPublicAccessBlock", NoBody, absent::public_access_block;
-    PutPublicAccessBlock: Put Bucket [Q("publicAccessBlock")], "s3:PutBucketPublicAccessBlock", NoBody, absent::not_implemented;
-    DeletePublicAccessBlock: Delete Bucket [Q("publicAccessBlock")], "s3:PutBucketPublicAccessBlock", NoBody, absent::not_implemented;
+    GetBucketOwnershipControls: Get Bucket [Q("ownershipControls")], "s3:GetBucketOwnershipControls", NoBody, ownership::get;
+    PutBucketOwnershipControls: Put Bucket [Q("ownershipControls")], "s3:PutBucketOwnershipControls", Document, ownership::put;
+    DeleteBucketOwnershipControls: Delete Bucket [Q("ownershipControls")], "s3:PutBucketOwnershipControls", NoBody, ownership::delete;
+    GetPublicAccessBlock: Get Bucket [Q("publicAccessBlock")], "s3:GetBucketPublicAccessBlock", NoBody, public_access_block::get;
+    PutPublicAccessBlock: Put Bucket [Q("publicAccessBlock")], "s3:PutBucketPublicAccessBlock", Document, public_access_block::put;
+    DeletePublicAccessBlock: Delete Bucket [Q("publicAccessBlock")], "s3:PutBucketPublicAccessBlock", NoBody, public_access_block::delete;
     GetBucketInventoryConfiguration: Get Bucket [Q("inventory")], "s3:GetInventoryConfiguration", NoBody, absent::not_implemented;
     PutBucketInventoryConfiguration: Put Bucket [Q("inventory")], "s3:PutInventoryConfiguration", NoBody, absent::not_implemented;
     DeleteBucketInventoryConfiguration: Delete Bucket [Q("inventory")], "s3:PutInventoryConfiguration", NoBody, absent::not_implemented;
@@ -232,8 +233,8 @@ pub static OPERATIONS: &[Operation] = rows! {
     GetBucketMetadataTableConfiguration: Get Bucket [Q("metadataTable")], "s3:GetBucketMetadataTableConfiguration", NoBody, absent::not_implemented;
     DeleteBucketMetadataTableConfiguration: Delete Bucket [Q("metadataTable")], "s3:DeleteBucketMetadataTableConfiguration", NoBody, absent::not_implemented;
 
-    GetObjectAcl: Get Object [Q("acl")], "s3:GetObjectAcl", NoBody, absent::object_acl;
-    PutObjectAcl: Put Object [Q("acl")], "s3:PutObjectAcl", NoBody, absent::not_implemented;
+    GetObjectAcl: Get Object [Q("acl")], "s3:GetObjectAcl", NoBody, acl::get_object;
+    PutObjectAcl: Put Object [Q("acl")], "s3:PutObjectAcl", Document, acl::put_object;
     GetObjectTagging: Get Object [Q("tagging")], "s3:GetObjectTagging", NoBody, tagging::get_object;
     PutObjectTagging: Put Object [Q("tagging")], "s3:PutObjectTagging", Document, tagging::put_object;
     DeleteObjectTagging: Delete Object [Q("tagging")], "s3:DeleteObjectTagging", NoBody, tagging::delete_object;

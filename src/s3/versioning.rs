@@ -144,7 +144,7 @@ pub fn list(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     }
     names.write_type(&mut xml);
     xml.value("IsTruncated", page.truncated);
-    let mut users = Users::default();
+    let mut users = Users::of(&call.app.gate);
     for entry in &page.entries {
         if let Entry::Item(version) = entry {
             write(&mut xml, version, names, &mut users);
@@ -166,7 +166,7 @@ fn write_next(xml: &mut Writer, page: &Page<Version>, names: Names) {
     }
 }
 
-fn write(xml: &mut Writer, version: &Version, names: Names, users: &mut Users) {
+fn write(xml: &mut Writer, version: &Version, names: Names, users: &mut Users<'_>) {
     let Version { summary, version_id, latest, marker, .. } = version;
     let element = if *marker { "DeleteMarker" } else { "Version" };
     xml.open(element);

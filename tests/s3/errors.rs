@@ -15,7 +15,7 @@ fn every_answer_has_an_id() {
         ("HEAD", format!("/{bucket}/nothing"), 404),
         ("GET", format!("/{bucket}/nothing"), 404),
         ("GET", "/no-such-bucket-here".to_owned(), 404),
-        ("PUT", format!("/{bucket}?acl"), 501),
+        ("PUT", format!("/{bucket}?accelerate"), 501),
         ("DELETE", format!("/{bucket}/k"), 204),
         ("GET", "/Bad_Name".to_owned(), 400),
         ("GET", "/_jog/health".to_owned(), 200),
@@ -70,7 +70,7 @@ fn a_connection_goes_on_after_an_error() {
         let body = noise(1, size);
         let put = |t: &str| server.put(t).body(&body);
         connection.send(put("/no-such-bucket-here/k")).expect_error(404, "NoSuchBucket");
-        connection.send(put(&format!("{target}?acl"))).expect_error(501, "NotImplemented");
+        connection.send(put(&format!("{target}?encryption"))).expect_error(501, "NotImplemented");
         let md5 = md5_base64(b"other");
         connection.send(put(&target).header("Content-MD5", md5)).expect_error(400, "BadDigest");
         connection.send(put(&target).anonymous()).expect_error(403, "AccessDenied");

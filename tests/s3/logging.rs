@@ -108,7 +108,7 @@ fn lines_arrive_in_the_target_bucket() {
     server.get(&format!("/{source}/none")).anonymous().send().expect(403);
     server.get(&format!("/{source}/none")).presigned(60).send().expect(404);
     server.get(&format!("/{source}?list-type=2")).send().expect(200);
-    server.put(&format!("/{source}?acl")).send().expect(501);
+    server.put(&format!("/{source}?accelerate")).send().expect(501);
     let form = server.post(&format!("/{source}")).anonymous().body("--b\r\n");
     form.header("Content-Type", "multipart/form-data; boundary=b").send().expect(400);
     let found = delivered(&server, &target, 7);
@@ -145,7 +145,7 @@ fn lines_arrive_in_the_target_bucket() {
     assert_eq!((&*missing[10], &*missing[21]), ("NoSuchKey", "QueryString"));
     line("REST.GET.BUCKET", "200");
     assert_eq!(line("REST.POST.OBJECT", "400")[4], "-");
-    assert_eq!(line("REST.PUT.ACL", "501")[10], "NotImplemented");
+    assert_eq!(line("REST.PUT.ACCELERATE", "501")[10], "NotImplemented");
 }
 
 /// A bucket that is its own target: each request gives one line, and the delivery none.

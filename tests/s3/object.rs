@@ -295,8 +295,6 @@ fn what_is_not_had_is_refused() {
     for (name, value) in [
         ("x-amz-server-side-encryption", "AES256"),
         ("x-amz-server-side-encryption", "aws:kms"),
-        ("x-amz-acl", "public-read"),
-        ("x-amz-grant-read", "id=1"),
         ("x-amz-storage-class", "GLACIER"),
         ("x-amz-write-offset-bytes", "0"),
     ] {

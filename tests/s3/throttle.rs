@@ -62,7 +62,7 @@ fn guesses_are_slowed_down_and_good_clients_are_not() {
         again();
         server.get("/").send().expect(200);
         // Who sends no signature guesses nothing.
-        server.get("/").anonymous().send().expect_error(403, "AccessDenied");
+        server.get("/no-such-bucket-here").anonymous().send().expect_error(404, "NoSuchBucket");
     }
     // One that nobody knows here yet waits for its turn, which comes.
     assert!(soon(again, || newcomer().status == 503));

@@ -112,7 +112,7 @@ pub(super) fn parse(text: &str, of: Of<'_>) -> Result<Pattern, Malformed> {
     // Actions have wildcards and no variables.
     let reading = Reading { wildcards: true, variables: false };
     let pattern = Pattern::parse(text, reading).map_err(|_| invalid())?;
-    let matches = |name: &&str| pattern.matches(&format!("s3:{name}"), true, &|_| None);
+    let matches = |name: &str| pattern.matches(&format!("s3:{name}"), true, &|_| None);
     let foreign = || {
         let (service, action) = text.split_once(':')?;
         let word = |text: &str| {
@@ -121,7 +121,7 @@ pub(super) fn parse(text: &str, of: Of<'_>) -> Result<Pattern, Malformed> {
         };
         (!service.eq_ignore_ascii_case("s3") && word(service) && word(action)).then_some(())
     };
-    match ACTIONS.iter().any(|name| matches(&name)) || (of == Of::User && foreign().is_some()) {
+    match ACTIONS.iter().any(|name| matches(name)) || (of == Of::User && foreign().is_some()) {
         true => Ok(pattern),
         false => Err(invalid()),
     }

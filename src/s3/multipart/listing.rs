@@ -20,7 +20,7 @@ pub fn list_parts(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let mut parts = call.app.store.parts(upload.manifest, marker, max + 1)?;
     let more = max > 0 && parts.len() > max;
     parts.truncate(max);
-    let mut users = Users::default();
+    let mut users = Users::of(&call.app.gate);
     let mut xml = Writer::with_capacity(1024 + parts.len() * 256);
     xml.root("ListPartsResult");
     xml.text("Bucket", bucket.name.as_str());
@@ -96,7 +96,7 @@ pub fn list_uploads(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     xml.value("MaxUploads", max);
     names.write_type(&mut xml);
     xml.value("IsTruncated", page.truncated);
-    let mut users = Users::default();
+    let mut users = Users::of(&call.app.gate);
     for entry in &page.entries {
         if let Entry::Item(upload) = entry {
             write_upload(&mut xml, upload, names, &mut users);
@@ -118,7 +118,7 @@ fn write_next(xml: &mut Writer, page: &Page<Upload>, names: Names) {
     xml.text("NextUploadIdMarker", upload_id);
 }
 
-fn write_upload(xml: &mut Writer, upload: &Upload, names: Names, users: &mut Users) {
+fn write_upload(xml: &mut Writer, upload: &Upload, names: Names, users: &mut Users<'_>) {
     xml.open("Upload");
     names.write(xml, "Key", upload.key.as_str());
     xml.text("UploadId", &upload.upload_id);

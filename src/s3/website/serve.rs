@@ -10,9 +10,10 @@
 
 use super::route::{Answer, Base, Fact, decide};
 use super::{Protocol, Website};
-use crate::access::{self, Ask};
-use crate::auth::{Identity, before_domain, host_of};
+use crate::access::{Ask, Requester};
+use crate::auth::{before_domain, host_of};
 use crate::http::{Body, Handler, Headers, Method, Payload, Request, Response};
+use crate::s3::permit::RequestFacts;
 use crate::s3::uri::{self, Query};
 use crate::s3::{App, Call, Code, Label, S3Error, object};
 use crate::store::{Bucket, ConfigKind, Store};
@@ -89,6 +90,12 @@ impl App {
 
     fn serve(&self, request: &Request, site: &Site<'_>) -> Response {
         let mut label = Label { operation: "Website", ..Label::default() };
+        let query = Query::default();
+        let facts = RequestFacts::new(request, &query, self.auth.trust_forwarded);
+        let may = |bucket: &BucketName, action: &str, key: Option<&ObjectKey>| {
+            let ask = Ask { action, bucket: Some(bucket), key, version: None, facts: &facts };
+            self.gate.authorize(&Requester::Anonymous, &ask).is_ok()
+        };
         let result = self.try_serve(request, site, &mut label, &may);
         let (response, code) = match result {
             Ok((response, code)) => (response, code),
@@ -189,9 +196,11 @@ impl App {
             app: self,
             request,
             query: &Query::default(),
-            identity: Identity::Anonymous,
+            requester: Requester::Anonymous,
             authorized: None,
             payload: None,
+            read: None,
+            signer: None,
             bucket: Some(&bucket.name),
             key: Some(key),
         };
@@ -226,12 +235,6 @@ impl App {
         let ids = [("RequestId", request.id.clone()), ("HostId", self.host_id.clone())];
         page(code, message, &[extra, &ids].concat())
     }
-}
-
-/// Whether everybody may do this.
-fn may(bucket: &BucketName, action: &str, key: Option<&ObjectKey>) -> bool {
-    let ask = Ask { action, bucket: Some(bucket), key };
-    access::authorize(&Identity::Anonymous, &ask).is_ok()
 }
 
 fn redirect(status: u16, location: String) -> Response {
@@ -291,6 +294,8 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Gate;
+    use crate::access::users::{User, Users};
     use crate::auth::{AuthConfig, Keys, Throttle};
     use crate::store::{Extra, LogSpool, Meta, NewBucket, NewData, NewObject, Store, StoreConfig};
     use crate::types::{ETag, Precondition};
@@ -303,6 +308,28 @@ mod tests {
     impl Keys for NoKeys {
         fn secret(&self, _: &str) -> Option<String> {
             None
+        }
+    }
+
+    impl Users for NoKeys {
+        fn by_key(&self, _: &str) -> Option<Arc<User>> {
+            None
+        }
+
+        fn by_id(&self, _: &str) -> Option<Arc<User>> {
+            None
+        }
+
+        fn by_name(&self, _: &str) -> Option<Arc<User>> {
+            None
+        }
+
+        fn by_email(&self, _: &str) -> Option<Arc<User>> {
+            None
+        }
+
+        fn is_root(&self, _: &str) -> bool {
+            false
         }
     }
 
@@ -342,6 +369,7 @@ mod tests {
             store.create_bucket(new).unwrap();
             let bucket = store.bucket(&BucketName::parse("site").unwrap()).unwrap().unwrap().id;
             let app = App {
+                gate: Gate::new(Arc::clone(&store), Arc::new(NoKeys)),
                 store,
                 keys: Box::new(NoKeys),
                 auth: AuthConfig::default(),
