@@ -1,9 +1,10 @@
 //! DeleteObject and DeleteObjects.
 
+use super::logging::Batched;
 use super::{Call, Code, S3Error, document, lock, versioning};
 use crate::http::Response;
 use crate::limits::MAX_DELETE_KEYS;
-use crate::store::{Delete as Removal, Deleted, Refused};
+use crate::store::{ConfigKind, Delete as Removal, Deleted, Refused};
 use crate::types::{ETagList, KeyError, ObjectKey, Precondition, VersionId, Violation, time};
 use crate::xml::{self, Element, Writer};
 
@@ -187,12 +188,25 @@ pub fn delete_objects(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
             // One outcome a job, in their order.
             None => gone(outcomes.next().unwrap_or(Ok(Deleted::default()))).map_err(S3Error::from),
         };
+        if bucket.config(ConfigKind::Logging).is_some() {
+            call.batch.push(batched(&key, version.as_deref(), &outcome));
+        }
         if outcome.is_err() || !quiet {
             write(&mut xml, &key, version.as_deref(), outcome);
         }
     }
     xml.close("DeleteResult");
     Ok(document(200, xml))
+}
+
+/// The same for the bucket's access log.
+fn batched(key: &str, version: Option<&str>, outcome: &Result<Deleted, S3Error>) -> Batched {
+    let made = outcome.as_ref().ok().and_then(|deleted| deleted.version_id);
+    Batched {
+        key: key.to_owned(),
+        version: version.map(str::to_owned).or_else(|| made.map(|id| id.to_string())),
+        error: outcome.as_ref().err().map(|error| error.code),
+    }
 }
 
 /// What became of one object.

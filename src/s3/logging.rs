@@ -159,12 +159,22 @@ pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
 
 // ---- requests ----------------------------------------------------------------------------
 
+/// One object of a request that names many: it has a line of its own, `BATCH.DELETE.OBJECT`.
+pub struct Batched {
+    /// Its key.
+    pub key: String,
+    /// The version that was deleted, or the delete marker that was made.
+    pub version: Option<String>,
+    /// Why it was not deleted.
+    pub error: Option<Code>,
+}
+
 /// What a request leaves in the log of its bucket, once its answer has been sent. `None` if the
 /// bucket has no log, which costs nothing but this look.
 pub(super) fn note(
     app: &App,
     request: &Request,
-    label: &Label,
+    label: &mut Label,
     response: &Response,
     error: Option<Code>,
 ) -> Option<impl FnOnce(Sent) + Send + use<>> {
@@ -179,6 +189,7 @@ pub(super) fn note(
     let object_size = object_size(label.operation, &request, response);
     let version = response.headers.iter().find(|(n, _)| n == "x-amz-version-id");
     let version = version.map(|(_, v)| v.clone());
+    let batch = std::mem::take(&mut label.batch);
     let turn_around_ms = request.received.elapsed().as_millis();
     Some(move |sent: Sent| {
         let total = request.received.elapsed();
@@ -195,7 +206,7 @@ pub(super) fn note(
             operation: &operation,
             key: key.as_ref().map(|key| key.as_str()),
             method: request.method,
-            target: &uri,
+            target: Some(&uri),
             status,
             error: error.map(Code::name),
             bytes_sent: sent.body_bytes,
@@ -207,7 +218,21 @@ pub(super) fn note(
             host_id: &host_id,
             signed: Signed::of(&request.headers, &request.query),
         };
-        spool.append(&target, received_ms, &record.line());
+        let mut lines = record.line();
+        for Batched { key, version, error } in &batch {
+            let one = Record {
+                operation: "BATCH.DELETE.OBJECT",
+                key: Some(key),
+                target: None,
+                status: error.map_or(204, Code::status),
+                error: error.map(Code::name),
+                bytes_sent: 0,
+                version: version.as_deref(),
+                ..record.clone()
+            };
+            lines.push_str(&one.line());
+        }
+        spool.append(&target, received_ms, &lines);
     })
 }
 

@@ -99,6 +99,8 @@ pub struct Call<'a, 'b> {
     signer: Option<Identity>,
     bucket: Option<&'a BucketName>,
     key: Option<&'a ObjectKey>,
+    /// Objects that a request names in its document, for the bucket's access log.
+    batch: Vec<logging::Batched>,
 }
 
 impl Call<'_, '_> {
@@ -281,6 +283,7 @@ impl App {
             signer: None,
             bucket: address.bucket.as_ref(),
             key: address.key.as_ref(),
+            batch: Vec::new(),
         };
         if first {
             let read = call.whole_body()?;
@@ -289,6 +292,7 @@ impl App {
             call.read = Some(read);
         }
         let result = (row.run)(&mut call);
+        label.batch = std::mem::take(&mut call.batch);
         if let Some(signer) = &call.signer {
             label.sent_by(signer, Some(&call.requester));
         }
@@ -318,6 +322,8 @@ struct Label {
     requester: Option<String>,
     /// The canonical ID of who sent it.
     canonical: Option<String>,
+    /// See [`Call::batch`].
+    batch: Vec<logging::Batched>,
 }
 
 impl Label {
@@ -349,7 +355,7 @@ impl Handler for App {
                 (error.response(path, &request.id, &self.host_id), Some(error.code))
             }
         };
-        self.finish(request, &label, response, code)
+        self.finish(request, label, response, code)
     }
 
     fn refuse(&self, status: u16, reason: &str) -> Response {
@@ -372,7 +378,7 @@ impl App {
     fn finish(
         &self,
         request: &Request,
-        label: &Label,
+        mut label: Label,
         mut response: Response,
         code: Option<Code>,
     ) -> Response {
@@ -380,8 +386,8 @@ impl App {
         if let Some(cors) = cors {
             response = cors::decorate(response, request, cors);
         }
-        let own = access_log(request, label, &response, code);
-        let bucket = logging::note(self, request, label, &response, code);
+        let own = access_log(request, &label, &response, code);
+        let bucket = logging::note(self, request, &mut label, &response, code);
         if own.is_some() || bucket.is_some() {
             response.done = Some(Box::new(move |sent| {
                 own.into_iter().for_each(|own| own(sent));

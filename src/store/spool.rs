@@ -146,7 +146,7 @@ impl LogSpool {
         Ok(spool)
     }
 
-    /// Takes a line, with its end. Never fails: an access log that cannot be written must not fail
+    /// Takes a line or several, each with its end. Never fails: an access log that cannot be written must not fail
     /// the requests that it is about. What is lost is logged.
     pub fn append(&self, target: &LogTarget, event_ms: i64, line: &str) {
         let mut state = lock(&self.state);

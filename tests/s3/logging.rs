@@ -148,6 +148,30 @@ fn lines_arrive_in_the_target_bucket() {
     assert_eq!(line("REST.PUT.ACCELERATE", "501")[10], "NotImplemented");
 }
 
+#[test]
+fn each_object_of_a_batch_has_its_line() {
+    let server = Server::with(&[SOON]);
+    let (source, target) = (server.bucket("src"), server.bucket("logs"));
+    enable(&server, &source, &target, "");
+    let object = |key: &str| format!("<Object><Key>{key}</Key></Object>");
+    let wrong = "<Object><Key>c</Key><VersionId>no-version</VersionId></Object>";
+    let body = format!("<Delete>{}{}{wrong}</Delete>", object("a b"), object("b"));
+    server.post(&format!("/{source}?delete")).body(body).send().expect(200);
+    let found = delivered(&server, &target, 4);
+    let lines: Vec<_> = found[0].1.lines().map(fields).collect();
+    let told: Vec<_> = lines.iter().map(|l| (&*l[6], &*l[7], &*l[9], &*l[10])).collect();
+    let batch = "BATCH.DELETE.OBJECT";
+    let expected = [
+        ("REST.POST.MULTI_OBJECT_DELETE", "-", "200", "-"),
+        (batch, "a%20b", "204", "-"),
+        (batch, "b", "204", "-"),
+        (batch, "c", "404", "NoSuchVersion"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!((&*lines[1][8], lines[1].len()), ("-", 26));
+    assert_eq!(lines[1][5], lines[0][5], "the same request");
+}
+
 /// A bucket that is its own target: each request gives one line, and the delivery none.
 #[test]
 fn delivery_does_not_log_itself() {

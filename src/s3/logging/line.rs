@@ -27,8 +27,8 @@ pub struct Record<'a> {
     pub key: Option<&'a str>,
     /// The method.
     pub method: Method,
-    /// Path and query as they came.
-    pub target: &'a str,
+    /// Path and query as they came; `None` for one object of a batch.
+    pub target: Option<&'a str>,
     /// Status of the answer.
     pub status: u16,
     /// Error code of the answer.
@@ -136,8 +136,13 @@ impl Record<'_> {
         push_field(&mut line, self.request_id);
         push_field(&mut line, self.operation);
         push_field(&mut line, &uri::encode(self.key.unwrap_or_default(), true));
-        let uri = format!("{} {} HTTP/1.1", self.method.as_str(), self.target);
-        push_quoted(&mut line, &uri);
+        match self.target {
+            Some(target) => {
+                let uri = format!("{} {target} HTTP/1.1", self.method.as_str());
+                push_quoted(&mut line, &uri);
+            }
+            None => push_field(&mut line, ""),
+        }
         push_number(&mut line, Some(self.status.into()));
         push_field(&mut line, self.error.unwrap_or_default());
         push_number(&mut line, Some(self.bytes_sent).filter(|bytes| *bytes > 0));
@@ -250,7 +255,7 @@ mod tests {
             operation: "REST.GET.OBJECT",
             key: Some("a/ü b\""),
             method: Method::Get,
-            target: "/bkt/a/%C3%BC%20b\"?x=1",
+            target: Some("/bkt/a/%C3%BC%20b\"?x=1"),
             status: 200,
             error: None,
             bytes_sent: 10,

@@ -111,7 +111,7 @@ impl App {
                 (page, Some(error.code))
             }
         };
-        self.finish(request, &label, response, code)
+        self.finish(request, label, response, code)
     }
 
     /// `may`: whether everybody may do this in the bucket.
@@ -203,6 +203,7 @@ impl App {
             signer: None,
             bucket: Some(&bucket.name),
             key: Some(key),
+            batch: Vec::new(),
         };
         match request.method {
             Method::Head => object::head(&mut call),
