@@ -260,7 +260,8 @@ fn a_target_that_is_gone_stops_nothing() {
     assert!(found[0].1.contains(" REST.PUT.OBJECT b "));
 }
 
-/// Objects of a log are written without a lock, so a bucket that locks each of its objects gets none.
+/// Objects of a log are written without a lock, so a bucket that locks each of its objects gets
+/// none.
 #[test]
 fn a_target_with_a_default_retention_is_refused() {
     let server = Server::with(&[SOON]);

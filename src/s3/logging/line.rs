@@ -53,26 +53,25 @@ pub struct Record<'a> {
 
 /// How a request was signed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Signed {
-    /// Not at all.
-    No,
-    /// In a header.
-    Header,
-    /// In the URL.
-    Query,
+pub struct Signed {
+    /// `SigV4` or `SigV2`; empty if not at all.
+    version: &'static str,
+    /// `AuthHeader` or `QueryString`; empty if not at all.
+    place: &'static str,
 }
 
 impl Signed {
     /// What the fields of a request say, whether or not its signature is right.
     pub fn of(headers: &Headers, query: &str) -> Self {
-        let in_query = |p: &str| p.starts_with("X-Amz-Signature=");
-        if headers.get("authorization").is_some() {
-            Self::Header
-        } else if query.split('&').any(in_query) {
-            Self::Query
-        } else {
-            Self::No
-        }
+        let in_query = |name: &str| query.split('&').any(|p| p.starts_with(name));
+        let (version, place) = match headers.get("authorization") {
+            Some(value) if value.starts_with("AWS ") => ("SigV2", "AuthHeader"),
+            Some(_) => ("SigV4", "AuthHeader"),
+            None if in_query("X-Amz-Signature=") => ("SigV4", "QueryString"),
+            None if in_query("Signature=") => ("SigV2", "QueryString"),
+            None => ("", ""),
+        };
+        Self { version, place }
     }
 }
 
@@ -154,17 +153,10 @@ impl Record<'_> {
         push_quoted(&mut line, field("user-agent"));
         push_field(&mut line, self.version.unwrap_or_default());
         push_field(&mut line, self.host_id);
-        push_field(&mut line, if self.signed == Signed::No { "" } else { "SigV4" });
+        push_field(&mut line, self.signed.version);
         // No TLS here, hence no cipher suite.
         push_field(&mut line, "");
-        push_field(
-            &mut line,
-            match self.signed {
-                Signed::No => "",
-                Signed::Header => "AuthHeader",
-                Signed::Query => "QueryString",
-            },
-        );
+        push_field(&mut line, self.signed.place);
         push_field(&mut line, field("host"));
         // TLS version, access point ARN, aclRequired.
         line.push_str(" - - -\n");
@@ -265,7 +257,7 @@ mod tests {
             headers: &Headers::new(headers),
             version: None,
             host_id: "jog",
-            signed: Signed::Header,
+            signed: Signed { version: "SigV4", place: "AuthHeader" },
         };
         assert_eq!(
             record.line(),
@@ -281,7 +273,7 @@ mod tests {
             object_size: None,
             headers: &Headers::default(),
             version: Some("v1"),
-            signed: Signed::No,
+            signed: Signed { version: "", place: "" },
             ..record
         };
         let line = none.line();
@@ -321,9 +313,16 @@ mod tests {
 
     #[test]
     fn signatures() {
-        let headers = |name: &str| Headers::new(vec![(name.to_owned(), "x".to_owned())]);
-        assert_eq!(Signed::of(&headers("authorization"), ""), Signed::Header);
-        assert_eq!(Signed::of(&headers("host"), "a=1&X-Amz-Signature=b"), Signed::Query);
-        assert_eq!(Signed::of(&headers("host"), "a=X-Amz-Signature=b"), Signed::No);
+        let of = |value: &str, query: &str| {
+            let fields = [("authorization", value)].into_iter().filter(|(_, v)| !v.is_empty());
+            let fields = fields.map(|(n, v)| (n.to_owned(), v.to_owned()));
+            let signed = Signed::of(&Headers::new(fields.collect()), query);
+            (signed.version, signed.place)
+        };
+        assert_eq!(of("AWS4-HMAC-SHA256 Credential=a", ""), ("SigV4", "AuthHeader"));
+        assert_eq!(of("AWS a:b", ""), ("SigV2", "AuthHeader"));
+        assert_eq!(of("", "a=1&X-Amz-Signature=b"), ("SigV4", "QueryString"));
+        assert_eq!(of("", "AWSAccessKeyId=a&Signature=b"), ("SigV2", "QueryString"));
+        assert_eq!(of("", "a=X-Amz-Signature=b"), ("", ""));
     }
 }
