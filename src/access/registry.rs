@@ -27,7 +27,6 @@ pub struct Registry {
     loading: Mutex<()>,
 }
 
-/// A secret is taken out of what was read from the database, or the reason why it does not work.
 #[derive(Default)]
 struct State {
     keys: HashMap<String, Active>,
@@ -250,5 +249,96 @@ impl Users for Registry {
 
     fn is_root(&self, access_key_id: &str) -> bool {
         access_key_id == self.root_key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::seal;
+    use super::*;
+    use crate::store::{NewUser, Store, StoreConfig};
+    use crate::types::UserName;
+    use std::path::PathBuf;
+
+    struct Dir(PathBuf);
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn store(name: &str) -> (Dir, SharedStore) {
+        let dir = std::env::temp_dir().join(format!("jog-registry-{}-{name}", std::process::id()));
+        let config = StoreConfig { durable: false, min_free: Some(0), ..StoreConfig::new(&dir) };
+        (Dir(dir), Arc::new(Store::open(config).unwrap()))
+    }
+
+    fn add(registry: &Registry, name: &str, policy: Option<&str>) -> String {
+        let id = seal::new_canonical_id().unwrap();
+        let key = AccessKeyId::parse(&format!("key-of-{name}")).unwrap();
+        let key = registry.seal(key, &format!("secret of {name}"), &id).unwrap().unwrap();
+        let new = NewUser {
+            name: UserName::parse(name).unwrap(),
+            canonical: id.clone(),
+            email: Some(format!("{name}@example.com")),
+            policy: policy.map(str::to_owned),
+        };
+        registry.change(UserChange::AddUser(new, Some(key))).unwrap().unwrap();
+        id
+    }
+
+    #[test]
+    fn changes_hold_at_once_and_a_broken_policy_shuts_its_user_out() {
+        let (_dir, store) = store("changes");
+        let registry = Registry::load(&store, "root-key", "root secret").unwrap();
+        assert_eq!(registry.secret("root-key").as_deref(), Some("root secret"));
+        assert!(registry.is_root("root-key") && registry.by_key("root-key").is_none());
+        let id = add(&registry, "one", None);
+        assert_eq!(registry.secret("key-of-one").as_deref(), Some("secret of one"));
+        let user = registry.by_key("key-of-one").unwrap();
+        assert_eq!((user.name.as_str(), &user.canonical_id), ("one", &id));
+        assert!(user.policies.is_empty());
+        assert!(
+            registry.by_name("one").is_some() && registry.by_email("one@example.com").is_some()
+        );
+        let name = || UserName::parse("one").unwrap();
+        registry.change(UserChange::EnableUser(name(), false)).unwrap().unwrap();
+        // It may own something, so it is still known, but not by its key.
+        assert!(registry.secret("key-of-one").is_none() && registry.by_key("key-of-one").is_none());
+        assert!(registry.by_id(&id).is_some() && registry.broken().is_empty());
+        registry.change(UserChange::EnableUser(name(), true)).unwrap().unwrap();
+        let policy = "{\"Statement\": \"what an older or newer jog took\"}".to_owned();
+        registry.change(UserChange::Policy(name(), Some(policy))).unwrap().unwrap();
+        assert!(registry.secret("key-of-one").is_none());
+        assert_eq!(registry.broken()[0].reason, BAD_POLICY);
+        registry.change(UserChange::Policy(name(), None)).unwrap().unwrap();
+        assert!(registry.secret("key-of-one").is_some());
+        registry.change(UserChange::RemoveUser(name())).unwrap().unwrap();
+        assert!(registry.by_id(&id).is_none() && registry.secret("key-of-one").is_none());
+    }
+
+    #[test]
+    fn another_root_secret_opens_nothing_until_all_is_sealed_anew() {
+        let (_dir, store) = store("reseal");
+        let before = Registry::load(&store, "root-key", "old secret").unwrap();
+        add(&before, "one", None);
+        add(&before, "two", None);
+        let registry = Registry::load(&store, "root-key", "new secret").unwrap();
+        assert!(registry.secret("key-of-one").is_none() && registry.by_key("key-of-one").is_none());
+        assert_eq!(registry.broken().len(), 2);
+        assert!(registry.broken().iter().all(|key| key.reason == NOT_UNSEALED));
+        let wrong = registry.reseal("wrong secret").unwrap().unwrap();
+        assert_eq!((wrong.count, wrong.lost.len()), (0, 2));
+        let done = registry.reseal("old secret").unwrap().unwrap();
+        assert_eq!((done.count, done.lost.len()), (2, 0));
+        assert_eq!(registry.secret("key-of-two").as_deref(), Some("secret of two"));
+        assert!(registry.broken().is_empty());
+        let old = Registry::load(&store, "root-key", "old secret").unwrap();
+        assert_eq!(old.broken().len(), 2);
+        // A key of a user never stands for root's.
+        let taken = Registry::load(&store, "key-of-one", "new secret").unwrap();
+        assert_eq!(taken.secret("key-of-one").as_deref(), Some("new secret"));
+        assert!(taken.by_key("key-of-one").is_none() && taken.broken()[0].reason == ROOTS);
     }
 }

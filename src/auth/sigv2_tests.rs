@@ -37,6 +37,9 @@ const OLD: (&str, &str) = ("host", "johnsmith.s3.amazonaws.com");
 const NEW: (&str, &str) = ("host", "awsexamplebucket1.us-west-1.s3.amazonaws.com");
 const PLAIN: (&str, &str) = ("host", "s3.amazonaws.com");
 
+/// Method, target, fields, signature.
+type Example<'a> = (Method, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
 /// AWS's document with its old and its new names of buckets.
 #[test]
 fn aws_examples_of_the_header() {
@@ -67,7 +70,7 @@ fn aws_examples_of_the_header() {
     let unicode = [PLAIN, date("Wed, 28 Mar 2007 01:49:49 +0000")];
     let listing = "/?prefix=photos&max-keys=50&marker=puppy";
     let puppy = "/photos/puppy.jpg";
-    let examples: [(Method, &str, &[(&str, &str)], &str); 12] = [
+    let examples: [Example; 12] = [
         (Method::Get, puppy, &[OLD, got], "bWq2s1WEIj+Ydj0vQ697zp+IXMU="),
         (Method::Get, puppy, &[NEW, got], "qgk2+6Sv9/oM7G3qLEjTH1a1l1g="),
         (Method::Put, puppy, &[OLD, put, jpeg], "MyyxeRY7whkBe+bq8fHCL/2kKUg="),

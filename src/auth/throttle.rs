@@ -194,7 +194,7 @@ impl Throttle {
         };
         let left = allowance.now(self.most, now);
         *allowance = Allowance { left: (left - 1.0).max(0.0), at: now };
-        left >= 1.0 && left < 2.0
+        (1.0..2.0).contains(&left)
     }
 }
 

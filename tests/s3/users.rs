@@ -173,6 +173,13 @@ fn keys_and_policies_are_brought_along() {
     let shown = ok(dir, &["user", "show", "bob"]);
     assert!(shown.contains("OfBob") && shown.contains("bob@example.com"), "{shown}");
     imported.works(&server);
+    let unknown =
+        r#"{"Statement": [{"Effect": "Allow", "Action": "s3:NoSuchThing", "Resource": "*"}]}"#;
+    for bad in ["", "{}", "nonsense", unknown] {
+        let bad = file(&files, "bad", bad);
+        fails(dir, &["user", "set", "bob", "--policy", &bad], 1, "not understood");
+    }
+    imported.works(&server);
     fails(dir, &["user", "set", "bob"], 2, "nothing");
     fails(dir, &["user", "set", "bob", "--email", "bob"], 2, "email");
     fails(dir, &["user", "set", "nobody", "--no-policy"], 1, "nobody");
