@@ -388,4 +388,6 @@ mod chunked_tests;
 #[cfg(test)]
 mod form_tests;
 #[cfg(test)]
+mod sigv2_tests;
+#[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use hmac::{Hmac, Mac};
 use sha1::Sha1;
 
 /// The parameters of the query that belong to what is signed, in order.
-const COVERED: &[&str] = &[
+pub(super) const COVERED: &[&str] = &[
     "abac",
     "accelerate",
     "acl",
@@ -159,7 +159,7 @@ fn mismatch(access_key_id: &str, text: Option<String>, signature: &str) -> AuthE
 }
 
 /// Whether a signature, in Base64, is that of the text; takes the same time wherever they differ.
-fn verify(secret: &str, text: &[u8], signature: &str) -> bool {
+pub(super) fn verify(secret: &str, text: &[u8], signature: &str) -> bool {
     let Ok(signature) = BASE64_STANDARD.decode(signature) else { return false };
     let mut mac =
         Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
@@ -347,7 +347,3 @@ fn covered(request: &Request, plus_is_space: bool, keep_empty: bool) -> String {
     pairs.sort_by(|a, b| a.0.cmp(&b.0));
     pairs.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("&")
 }
-
-#[cfg(test)]
-#[path = "sigv2_tests.rs"]
-mod tests;

@@ -1,10 +1,13 @@
 //! AWS's published examples of Signature Version 2, and what a signature must not stand for.
 
-use super::super::post_form::{Fields, FormError, authenticate_form};
-use super::super::tests::{ID, OneKey, request};
-use super::super::{Authenticated, Identity, PayloadKind, authenticate};
+use super::post_form::{Fields, FormError, authenticate_form};
+use super::sigv2::{COVERED, verify};
+use super::tests::{ID, OneKey, request};
 use super::*;
 use crate::http::Method;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hmac::{Hmac, Mac};
+use sha1::Sha1;
 
 /// The time of AWS's examples.
 const NOW: i64 = 1_175_024_202;
