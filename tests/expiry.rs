@@ -9,7 +9,7 @@ use jog::store::{
     Age, Bucket, BucketChange, Change, ConfigKind, Delete, Doing, Entry, Expired, Expiry,
     ListQuery, NewData, Notice, Store, Version,
 };
-use jog::types::lifecycle::{Expiration, Filter, Form, Lifecycle, Noncurrent, Rule};
+use jog::types::lifecycle::{Expiration, Filter, Form, Lifecycle, Noncurrent, Rule, round_up};
 use jog::types::notification::{
     Event, EventType, Kind, Notification, Origin, Subscription, TargetName,
 };
@@ -198,6 +198,58 @@ fn versions_become_noncurrent_and_go() {
     eventually("what is due goes", || shape(&store, &bucket) == left);
     two_days();
     assert_eq!(shape(&store, &bucket), left);
+    stop(&store, job);
+}
+
+/// Those that go do not count for those that go with them.
+#[test]
+fn one_look_takes_all_but_the_newest() {
+    let folder = Folder::in_memory("expiry-newest");
+    let store = Store::open(folder.config()).unwrap();
+    let bucket = support::bucket(&store, "bucket");
+    keep_versions(&store, &bucket, Versioning::Enabled);
+    for _ in 0..10 {
+        put_with(&store, &bucket, "a", &[]);
+    }
+    store.delete_object(bucket.id, &key("a"), Delete::default()).unwrap().unwrap();
+    let noncurrent = Some(Noncurrent { days: 1, keep: Some(5) });
+    let rules = set_rules(&store, &bucket, vec![Rule { noncurrent, ..rule("keep", "") }]);
+    let now = time::now_ms() + 3 * 86_400_000;
+    let lines = lifecycle::preview(&store, &bucket.name, 86_400_000, now).unwrap().unwrap();
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    // A delete marker covers ten versions, of which the newest five stay.
+    let due = store.aging(bucket.id, "", None, 100).unwrap().into_iter().skip(6);
+    let age = Age::Noncurrent { above: 6 };
+    let due: Vec<Expiry> = due.map(|what| Expiry { what, age }).collect();
+    let done = store.expire(bucket.id, &rules, due).unwrap().unwrap();
+    assert_eq!(done, Expired { taken: 5, ..Expired::default() });
+    assert_eq!(versions(&store, &bucket).len(), 6);
+}
+
+/// The job needs one look for them, too.
+#[test]
+fn one_midnight_takes_all_but_the_newest() {
+    let day_ms = 2000;
+    let folder = Folder::in_memory("expiry-midnight");
+    let store = Arc::new(Store::open(folder.config()).unwrap());
+    let bucket = support::bucket(&store, "bucket");
+    keep_versions(&store, &bucket, Versioning::Enabled);
+    let noncurrent = Some(Noncurrent { days: 1, keep: Some(5) });
+    set_rules(&store, &bucket, vec![Rule { noncurrent, ..rule("keep", "") }]);
+    let until = |ms: i64| {
+        let left = u64::try_from(ms - time::now_ms()).unwrap_or(0);
+        std::thread::sleep(Duration::from_millis(left));
+    };
+    let midnight = round_up(time::now_ms(), day_ms);
+    until(midnight);
+    for _ in 0..10 {
+        put_with(&store, &bucket, "a", &[]);
+    }
+    let job = start(&store, Settings { day_ms, ..settings(&[]) });
+    until(midnight + 2 * day_ms - 200);
+    assert_eq!(versions(&store, &bucket).len(), 10);
+    until(midnight + 2 * day_ms + 1000);
+    assert_eq!(versions(&store, &bucket).len(), 6);
     stop(&store, job);
 }
 

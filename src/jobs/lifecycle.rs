@@ -10,8 +10,7 @@
 //! and what is due is still due.
 
 use crate::limits::{
-    LIFECYCLE_BATCH, LIFECYCLE_MAX_SLEEP, LIFECYCLE_PAGE, LIFECYCLE_RETRY,
-    MAX_NEWER_NONCURRENT_VERSIONS, MAX_PREVIEW_LINES,
+    LIFECYCLE_BATCH, LIFECYCLE_MAX_SLEEP, LIFECYCLE_PAGE, LIFECYCLE_RETRY, MAX_PREVIEW_LINES,
 };
 use crate::store::{
     Age, Aging, Bucket, ConfigKind, Doing, Entry, Expired, Expiry, ListQuery, Notice, Store,
@@ -31,9 +30,6 @@ pub static EXPIRED: AtomicU64 = AtomicU64::new(0);
 pub static ABORTED: AtomicU64 = AtomicU64::new(0);
 /// How often a rule met a version that Object Lock protects, since the start.
 pub static PROTECTED: AtomicU64 = AtomicU64::new(0);
-
-/// Newer versions that can matter to a rule: those that it keeps, and a delete marker above them.
-const MAX_ABOVE: u32 = MAX_NEWER_NONCURRENT_VERSIONS + 1;
 
 /// How rules are applied.
 #[derive(Clone, Debug)]
@@ -72,8 +68,8 @@ struct Walk {
     marker: Option<Aging>,
     /// Noncurrent versions of the key so far.
     newer: u32,
-    /// Rows of the key in `versions` so far.
-    above: u32,
+    /// Whether the newest version is a delete marker.
+    covered: bool,
 }
 
 /// One look at a bucket.
@@ -136,8 +132,8 @@ impl Look<'_> {
                     walk.newer,
                     self.day_ms,
                 );
-                if let Some(due) = due {
-                    let age = Age::Noncurrent { above: walk.above.min(MAX_ABOVE) };
+                if let Some((due, keep)) = due {
+                    let age = Age::Noncurrent { above: keep + u32::from(walk.covered) };
                     let held_until_ms = match version.lock.retention {
                         _ if version.lock.legal_hold => i64::MAX,
                         Some(retention) => retention.until_ms,
@@ -147,12 +143,11 @@ impl Look<'_> {
                     visit(&Finding { what, due, held_until_ms })?;
                 }
                 walk.newer += 1;
-                walk.above += 1;
             }
             None => {
                 self.lone_marker(walk, visit)?;
                 walk.newer = 0;
-                walk.above = u32::from(version.marker);
+                walk.covered = version.marker;
                 if version.marker {
                     walk.marker = Some(version.clone());
                 } else if let Some(due) =

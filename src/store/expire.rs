@@ -41,9 +41,10 @@ impl Aging {
 pub enum Age {
     /// The object at its key.
     Current,
-    /// Not that any more; so many rows of its key in `versions` are newer.
+    /// Not that any more.
     Noncurrent {
-        /// Rows, at most as many as matter.
+        /// So many rows of its key in `versions` must be newer: those that the rule keeps, and a
+        /// delete marker that covers them. More may go in the same transaction.
         above: u32,
     },
     /// A delete marker that is all that is left of its key.

@@ -217,7 +217,8 @@ impl Lifecycle {
 
     /// When a noncurrent version goes. `since_ms`: when the version after it was written; `newer`:
     /// how many noncurrent versions of its key are newer than it. A delete marker (`marker`) has
-    /// neither tags nor a size, so only rules without such conditions are about it.
+    /// neither tags nor a size, so only rules without such conditions are about it. Gives as well
+    /// how many newer ones the rule needs to be there.
     pub fn noncurrent_expires(
         &self,
         subject: &Subject<'_>,
@@ -225,16 +226,18 @@ impl Lifecycle {
         since_ms: i64,
         newer: u32,
         day_ms: i64,
-    ) -> Option<Due<'_>> {
+    ) -> Option<(Due<'_>, u32)> {
         let about = |rule: &&Rule| match marker {
             true => rule.filter.matches_bare(subject.key),
             false => rule.filter.matches(subject),
         };
-        earliest(self.enabled().filter(about).filter_map(|rule| {
+        let due = self.enabled().filter(about).filter_map(|rule| {
             let Noncurrent { days, keep } = rule.noncurrent?;
-            let goes = keep.is_none_or(|keep| newer >= keep);
-            goes.then(|| (days_after(since_ms, days, day_ms), rule))
-        }))
+            let keep = keep.unwrap_or(0);
+            let due = Due { at_ms: days_after(since_ms, days, day_ms), rule: &rule.id };
+            (newer >= keep).then_some((due, keep))
+        });
+        due.min_by_key(|(due, _)| due.at_ms)
     }
 
     /// When an upload of a key is aborted that was started at `started_ms`.
@@ -428,11 +431,16 @@ mod tests {
             rules: vec![Rule { noncurrent: Some(Noncurrent { days, keep }), ..rule("n") }],
         };
         let at = |l: &Lifecycle, newer| {
-            l.noncurrent_expires(&subject("k"), false, NOW, newer, DAY_MS).map(|d| d.at_ms)
+            l.noncurrent_expires(&subject("k"), false, NOW, newer, DAY_MS).map(|(d, _)| d.at_ms)
         };
         assert_eq!(at(&noncurrent(3, None), 0), Some(TODAY + 4 * DAY_MS));
         assert_eq!(at(&noncurrent(3, Some(2)), 1), None);
         assert_eq!(at(&noncurrent(3, Some(2)), 2), Some(TODAY + 4 * DAY_MS));
+        let needs = |l: &Lifecycle| {
+            l.noncurrent_expires(&subject("k"), false, NOW, 9, DAY_MS).map(|(_, needs)| needs)
+        };
+        assert_eq!(needs(&noncurrent(3, Some(2))), Some(2));
+        assert_eq!(needs(&noncurrent(3, None)), Some(0));
         assert_eq!(noncurrent(3, None).expires(&subject("k"), 0, DAY_MS), None);
     }
 

@@ -90,6 +90,10 @@ fn answers_announce_the_end_of_an_object() {
     // Of two rules the earlier one is announced.
     let large = server.put(&target).body("longer").send().expect(200);
     assert_eq!(seconds(&large), Some((midnight(1), "sizes".to_owned())));
+    let id = server.upload(&bucket, "a/m");
+    let etag = server.part(&bucket, "a/m", &id, 1, b"x");
+    let complete = server.complete(&bucket, "a/m", &id, &[(1, &etag)]).send().expect(200);
+    assert_eq!(seconds(&complete), expected);
     server.delete(&format!("/{bucket}?lifecycle")).send().expect(204);
     assert_eq!(seconds(&server.head(&target).send().expect(200)), None);
 }

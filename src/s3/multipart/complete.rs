@@ -6,6 +6,7 @@ use crate::auth::Trailers;
 use crate::http::{Headers, Response};
 use crate::limits::{MAX_OBJECT_BYTES, MAX_PARTS, MIN_PART_BYTES};
 use crate::s3::encryption::{self, Key};
+use crate::s3::lifecycle::Fresh;
 use crate::s3::{Call, Code, S3Error, conditions, document, metadata, receive, versioning};
 use crate::store::{Bucket, Completed, NewData, NewObject, Part, Refused, Upload};
 use crate::types::notification::Event;
@@ -30,10 +31,10 @@ pub fn complete(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         };
         let stored = call.app.store.parts(upload.manifest, 0, MAX_PARTS as usize)?;
         let encryption = encryption::of_complete(call, &upload, &stored)?;
-        if let Some(done) =
+        if let Some((done, fresh, modified_ms)) =
             attempt(call, &bucket, &upload, stored, &listed, &claims, &precondition)?
         {
-            let response = answer(call, &done)?;
+            let response = fresh.with_expiration(answer(call, &done)?, modified_ms);
             return Ok(Key::describe(encryption.as_ref(), response));
         }
     }
@@ -50,7 +51,7 @@ fn read_document(call: &mut Call<'_, '_>) -> Result<Vec<u8>, S3Error> {
     Ok(document)
 }
 
-/// Completes an upload; `None` if it changed under our eyes.
+/// Completes an upload; what was written, and when. `None` if it changed under our eyes.
 fn attempt(
     call: &Call<'_, '_>,
     bucket: &Bucket,
@@ -59,7 +60,7 @@ fn attempt(
     listed: &[Listed],
     claims: &Claims,
     precondition: &Precondition,
-) -> Result<Option<Completed>, S3Error> {
+) -> Result<Option<(Completed, Fresh, i64)>, S3Error> {
     let parts = choose(stored, listed, &upload.upload_id)?;
     check_part_checksums(&parts, listed)?;
     check_sizes(&parts)?;
@@ -80,9 +81,13 @@ fn attempt(
         extra: upload.extra.clone(),
     };
     let numbers = parts.iter().map(|part| part.number).collect();
+    let fresh = Fresh::of(call, bucket, &new);
     let store = call.creating(bucket, Event::CreatedMultipart);
     match store.complete_upload(bucket.id, upload, numbers, new, precondition.clone())? {
-        Ok(stored) => Ok(Some(Completed { etag, checksum, version_id: stored.version_id })),
+        Ok(stored) => {
+            let done = Completed { etag, checksum, version_id: stored.version_id };
+            Ok(Some((done, fresh, stored.modified_ms)))
+        }
         Err(Refused::PartsChanged | Refused::NoSuchUpload) => Ok(None),
         Err(refused) => Err(refused.into()),
     }
