@@ -102,6 +102,12 @@ fn two_days() {
     std::thread::sleep(Duration::from_millis(DAY_MS as u64 * 3));
 }
 
+/// Sleeps until a moment in milliseconds since 1970.
+fn until(ms: i64) {
+    let left = u64::try_from(ms - time::now_ms()).unwrap_or(0);
+    std::thread::sleep(Duration::from_millis(left));
+}
+
 #[test]
 fn filters_choose_what_goes() {
     let folder = Folder::in_memory("expiry-filters");
@@ -236,10 +242,6 @@ fn one_midnight_takes_all_but_the_newest() {
     keep_versions(&store, &bucket, Versioning::Enabled);
     let noncurrent = Some(Noncurrent { days: 1, keep: Some(5) });
     set_rules(&store, &bucket, vec![Rule { noncurrent, ..rule("keep", "") }]);
-    let until = |ms: i64| {
-        let left = u64::try_from(ms - time::now_ms()).unwrap_or(0);
-        std::thread::sleep(Duration::from_millis(left));
-    };
     let midnight = round_up(time::now_ms(), day_ms);
     // After it: what becomes noncurrent at midnight itself needs no rounding.
     until(midnight + 50);
@@ -251,6 +253,36 @@ fn one_midnight_takes_all_but_the_newest() {
     assert_eq!(versions(&store, &bucket).len(), 10);
     until(midnight + 2 * day_ms + 1000);
     assert_eq!(versions(&store, &bucket).len(), 6);
+    stop(&store, job);
+}
+
+/// Who sets a rule has time to look at what it will do.
+#[test]
+fn rules_that_were_changed_hold_after_some_time() {
+    let day_ms = 2000;
+    let folder = Folder::in_memory("expiry-time");
+    let store = Arc::new(Store::open(folder.config()).unwrap());
+    let bucket = support::bucket(&store, "bucket");
+    put_with(&store, &bucket, "a", &[]);
+    let job = start(&store, Settings { day_ms, ..settings(&[]) });
+    let midnight = round_up(time::now_ms() + 200, day_ms);
+    until(midnight - 100);
+    set_rules(
+        &store,
+        &bucket,
+        vec![Rule { expiration: Some(Expiration::Date(0)), ..rule("r", "") }],
+    );
+    until(midnight + day_ms - 200);
+    assert_eq!(versions(&store, &bucket).len(), 1);
+    until(midnight + day_ms + 1000);
+    assert_eq!(versions(&store, &bucket).len(), 0);
+    // At a start there was time already.
+    stop(&store, job);
+    drop(store);
+    let store = Arc::new(Store::open(folder.config()).unwrap());
+    put_with(&store, &bucket, "a", &[]);
+    let job = start(&store, Settings { day_ms: 86_400_000, ..settings(&[]) });
+    eventually("what is due goes", || versions(&store, &bucket).is_empty());
     stop(&store, job);
 }
 

@@ -3,8 +3,9 @@
 //! A bucket with rules is looked at when the server starts, when something in it falls due, and at
 //! the first midnight UTC after something in it changed: nothing can fall due sooner, since every
 //! rule counts in whole days. In between the thread sleeps and reads nothing, so that a disk can
-//! sleep as well. Rules that were changed are applied from the next midnight on, which leaves time
-//! to look at what they will do ([`preview`]).
+//! sleep as well. Rules that were changed are applied from the first midnight on that is at least
+//! three hours away, which leaves time to look at what they will do ([`preview`]), or from the next
+//! start on.
 //!
 //! Nothing of this is kept on disk. After a crash all buckets with rules are looked at once more,
 //! and what is due is still due.
@@ -30,6 +31,9 @@ pub static EXPIRED: AtomicU64 = AtomicU64::new(0);
 pub static ABORTED: AtomicU64 = AtomicU64::new(0);
 /// How often a rule met a version that Object Lock protects, since the start.
 pub static PROTECTED: AtomicU64 = AtomicU64::new(0);
+
+/// Between a change of rules and the midnight from which they hold is at least this part of a day.
+const DAY_PARTS: i64 = 8;
 
 /// How rules are applied.
 #[derive(Clone, Debug)]
@@ -262,6 +266,8 @@ struct Plan {
     name: BucketName,
     /// Its rules as they are kept.
     rules: String,
+    /// When its rules begin to hold, in milliseconds since 1970.
+    from_ms: i64,
     /// When it is to be looked at, in milliseconds since 1970.
     next_ms: i64,
 }
@@ -290,13 +296,15 @@ pub fn run(store: &Store, settings: &Settings) {
         let now = time::now_ms();
         if load_at.is_some_and(|at| at <= now) {
             load_at = match worker.load(new_at) {
-                Ok(()) => None,
+                Ok(()) => {
+                    new_at = i64::MAX;
+                    None
+                }
                 Err(error) => {
                     log::warn!("lifecycle: {error}");
                     Some(now + millis(LIFECYCLE_RETRY))
                 }
             };
-            new_at = i64::MAX;
         }
         if now >= midnight {
             worker.at_midnight(now);
@@ -324,14 +332,21 @@ fn millis(time: Duration) -> i64 {
 
 impl Worker<'_> {
     /// Reads which buckets have rules. Those that are new or have other rules than before are
-    /// looked at at `new_at`, at the latest at the next midnight.
+    /// looked at at `new_at`, at the latest when there was time to look at them.
     fn load(&mut self, new_at: i64) -> Result<(), StoreError> {
-        let next_ms = new_at.min(round_up(time::now_ms() + 1, self.settings.day_ms));
+        let day_ms = self.settings.day_ms;
+        let from_ms = new_at.min(round_up(time::now_ms() + day_ms / DAY_PARTS, day_ms));
+        let buckets = self.store.buckets_with(ConfigKind::Lifecycle)?;
         let mut before = std::mem::take(&mut self.plans);
-        for bucket in self.store.buckets_with(ConfigKind::Lifecycle)? {
+        for bucket in buckets {
             let Some(rules) = bucket.config(ConfigKind::Lifecycle) else { continue };
             let plan = before.remove(&bucket.id).filter(|plan| plan.rules == rules);
-            let fresh = || Plan { name: bucket.name.clone(), rules: rules.to_owned(), next_ms };
+            let fresh = || Plan {
+                name: bucket.name.clone(),
+                rules: rules.to_owned(),
+                from_ms,
+                next_ms: from_ms,
+            };
             self.plans.insert(bucket.id, plan.unwrap_or_else(fresh));
         }
         Ok(())
@@ -342,7 +357,7 @@ impl Worker<'_> {
         self.touched.extend(self.store.take_touched());
         for bucket in std::mem::take(&mut self.touched) {
             if let Some(plan) = self.plans.get_mut(&bucket) {
-                plan.next_ms = plan.next_ms.min(now_ms);
+                plan.next_ms = plan.next_ms.min(now_ms).max(plan.from_ms);
             }
         }
     }

@@ -14,7 +14,8 @@ const MINIMUM_SIZE: &str = "x-amz-transition-default-minimum-object-size";
 /// Its default.
 const ALL_CLASSES: &str = "all_storage_classes_128K";
 
-/// PutBucketLifecycleConfiguration. The rules hold from the next midnight UTC on.
+/// PutBucketLifecycleConfiguration. The rules hold from the first midnight UTC on that is at
+/// least three hours away.
 pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     match call.header(MINIMUM_SIZE) {
         None | Some(ALL_CLASSES) => {}
