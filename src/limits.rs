@@ -186,6 +186,8 @@ pub const READ_CONNECTIONS: usize = 16;
 pub const SQLITE_CACHE_KIB: i64 = 1024;
 /// Buckets that are kept in memory.
 pub const CACHED_BUCKETS: usize = 1024;
+/// Rows of objects that are kept in memory.
+pub const CACHED_ROWS: usize = 8192;
 /// Canonical IDs of owners that are kept in memory.
 pub const CACHED_OWNERS: usize = 4096;
 /// How long SQLite waits for a lock of another process (Litestream), in milliseconds.

@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::folder::Folder;
+use super::rows::{Rows, Touched};
 use crate::limits::{MAX_GROUP_COMMIT, READ_CONNECTIONS, SQLITE_BUSY_MS, SQLITE_CACHE_KIB};
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
@@ -212,6 +213,8 @@ struct Queue {
 pub struct Writer {
     conn: Mutex<Connection>,
     queue: Mutex<Queue>,
+    /// What is known of objects; each write tells it what it touches.
+    pub rows: Rows,
     /// Commits since the start.
     pub commits: AtomicU64,
 }
@@ -236,6 +239,7 @@ impl Writer {
         Ok(Self {
             conn: Mutex::new(conn),
             queue: Mutex::new(Queue::default()),
+            rows: Rows::default(),
             commits: AtomicU64::new(0),
         })
     }
@@ -246,16 +250,19 @@ impl Writer {
         &self,
         job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.write_after(Vec::new(), job)
+        self.write_after(Vec::new(), Touched::All, job)
     }
 
-    /// The same for rows that name new files: the entries in these folders are durable before the
-    /// transaction begins. Jobs that wait together share the fsync of a folder, too.
+    /// The same for a job that writes no other objects than those that `touched` says, and for
+    /// rows that name new files: the entries in these folders are durable before the transaction
+    /// begins. Jobs that wait together share the fsync of a folder, too.
     pub fn write_after<T: Send + 'static>(
         &self,
         folders: Vec<Arc<Folder>>,
+        touched: Touched,
         job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let _writing = self.rows.writing(touched);
         let slot = Arc::new(Mutex::new(None));
         let result = Arc::clone(&slot);
         let work: Work = Box::new(move |conn| {
@@ -285,12 +292,13 @@ impl Writer {
     /// that is moved into metadata.db and cut off, and the job runs once more.
     pub fn write_freeing<T: Send + 'static>(
         &self,
+        touched: Touched,
         job: impl Fn(&Connection) -> Result<T, StoreError> + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
-        match self.write(job.clone()) {
+        match self.write_after(Vec::new(), touched, job.clone()) {
             Err(StoreError::Full) => {
                 self.cut_wal()?;
-                self.write(job)
+                self.write_after(Vec::new(), touched, job)
             }
             other => other,
         }
@@ -302,7 +310,8 @@ impl Writer {
         self.exclusive(|conn| Ok(conn.query_row(sql, [], |_| Ok(()))?))
     }
 
-    /// Runs on the writing connection outside of any transaction, with nobody else writing.
+    /// Runs on the writing connection outside of any transaction, with nobody else writing. For
+    /// what writes no rows.
     pub fn exclusive<T>(
         &self,
         run: impl FnOnce(&Connection) -> Result<T, StoreError>,

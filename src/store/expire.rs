@@ -3,6 +3,7 @@
 //! were changed.
 
 use super::outbox::Notice;
+use super::rows::Touched;
 use super::{ConfigKind, Delete, Outcome, Refused, Store, StoreError, buckets, codec, objects};
 use crate::types::{Lock, ObjectKey, Tags, VersionId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -98,7 +99,7 @@ impl Store {
         notice: Option<Arc<Notice>>,
     ) -> Outcome<Expired> {
         let (rules, outbox) = (rules.to_owned(), Arc::clone(&self.outbox));
-        self.write_freeing(move |conn| {
+        self.write_freeing(Touched::All, move |conn| {
             if let Err(refused) = buckets::home(conn, bucket)? {
                 return Ok(Err(refused));
             }

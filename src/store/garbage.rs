@@ -4,6 +4,7 @@
 
 use super::blob::Blobs;
 use super::db::{Readers, Writer, lock};
+use super::rows::Touched;
 use super::{BlobId, ManifestId, StoreError, uploads};
 use rusqlite::{OptionalExtension, params};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -144,7 +145,7 @@ impl Collector<'_> {
         let removed = done.len();
         if removed > 0 {
             let gone = manifests.clone();
-            self.writer.write_freeing(move |conn| {
+            self.writer.write_freeing(Touched::Nothing, move |conn| {
                 for manifest in &manifests {
                     conn.prepare_cached("DELETE FROM parts WHERE manifest = ?1")?
                         .execute([manifest])?;

@@ -40,6 +40,7 @@ mod outbox;
 mod owners;
 mod recover;
 mod rename;
+mod rows;
 mod schema;
 mod seal;
 mod signal;
@@ -71,6 +72,7 @@ use crate::limits::BLOB_RESERVE;
 use crate::types::{BucketName, ObjectKey, Precondition, Span, VersionId, Versioning};
 use blob::{Blobs, Segment};
 use db::{Readers, Writer, lock};
+use rows::Touched;
 use signal::Signal;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -188,7 +190,7 @@ impl Store {
     /// garbage.
     pub fn delete_bucket(&self, name: &BucketName) -> Outcome<()> {
         let job_name = name.clone();
-        let done = self.write_freeing(move |conn| buckets::delete(conn, &job_name));
+        let done = self.write_freeing(Touched::All, move |conn| buckets::delete(conn, &job_name));
         // Also after a failure: it may have been committed all the same.
         self.cache.clear();
         let done = done?;
@@ -220,7 +222,8 @@ impl Store {
         // What was not looked for yet is not settled.
         let pending = lock(&self.leftovers).as_ref().map(|range| range.start);
         let low = self.blobs.ids.low_water().min(pending.unwrap_or(i64::MAX));
-        self.writer.write(move |conn| open::save_numbers(conn, low, reserved))?;
+        let save = move |conn: &rusqlite::Connection| open::save_numbers(conn, low, reserved);
+        self.writer.write_after(Vec::new(), Touched::Nothing, save)?;
         self.blobs.ids.extend(reserved);
         Ok(())
     }
@@ -310,13 +313,17 @@ impl Store {
 
     /// The object at a key.
     pub fn object(&self, bucket: i64, key: &ObjectKey) -> Result<Option<Object>, StoreError> {
-        self.readers.read(|conn| objects::find(conn, &self.owners, bucket, key))
+        let load = || self.readers.read(|conn| objects::find(conn, &self.owners, bucket, key));
+        self.writer.rows.get(bucket, key, load)
     }
 
     /// What a key is: its object, or the delete marker that is its newest version.
     pub fn latest(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Found>, StoreError> {
         if bucket.versioning == Versioning::Unversioned {
             return Ok(self.object(bucket.id, key)?.map(|object| Found::Object(Box::new(object))));
+        }
+        if let Some(object) = self.object(bucket.id, key)? {
+            return Ok(Some(Found::Object(Box::new(object))));
         }
         self.readers.snapshot(|conn| match objects::find(conn, &self.owners, bucket.id, key)? {
             Some(object) => Ok(Some(Found::Object(Box::new(object)))),
@@ -343,7 +350,10 @@ impl Store {
         change: Change,
     ) -> Outcome<VersionId> {
         let key = key.clone();
-        let done = self.writer.write(move |conn| versions::change(conn, bucket, &key, id, &change));
+        let touched = self.writer.rows.one(bucket, &key);
+        let done = self.writer.write_after(Vec::new(), touched, move |conn| {
+            versions::change(conn, bucket, &key, id, &change)
+        });
         self.touch(bucket);
         done
     }
@@ -406,7 +416,8 @@ impl Store {
         self.check_space()?;
         let manifest = ManifestId(self.manifest_id()?);
         let upload = uploads::fresh(new, manifest, open::random_u64());
-        let done = self.writer.write(move |conn| uploads::create(conn, bucket, upload));
+        let create = move |conn: &rusqlite::Connection| uploads::create(conn, bucket, upload);
+        let done = self.writer.write_after(Vec::new(), Touched::Nothing, create);
         self.touch(bucket);
         done
     }
@@ -437,7 +448,9 @@ impl Store {
         let NewPart { mut part, blob } = part;
         part.place(blob.as_ref());
         let files = blob.into_iter().collect();
-        self.write_files(files, move |conn| uploads::put_part(conn, manifest, &part))
+        self.write_files(files, Touched::Nothing, move |conn| {
+            uploads::put_part(conn, manifest, &part)
+        })
     }
 
     /// Turns an upload into an object made of the parts with these numbers (ascending); its other
@@ -458,7 +471,9 @@ impl Store {
     /// Removes an upload and its parts.
     pub fn abort_upload(&self, bucket: i64, key: &ObjectKey, upload_id: &str) -> Outcome<()> {
         let (key, upload_id) = (key.clone(), upload_id.to_owned());
-        self.write_freeing(move |conn| uploads::abort(conn, bucket, &key, &upload_id))
+        self.write_freeing(Touched::Nothing, move |conn| {
+            uploads::abort(conn, bucket, &key, &upload_id)
+        })
     }
 
     /// A page of the unfinished uploads in order of key, then of start. With `after_upload`, the

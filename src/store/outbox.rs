@@ -3,6 +3,7 @@
 
 use super::bell::Bell;
 use super::objects::Moved;
+use super::rows::Touched;
 use super::{
     Delete, Deleted, NewObject, Outcome, Refused, Rename, Renamed, Store, StoreError, Stored,
     Upload,
@@ -263,7 +264,7 @@ impl Store {
         dropped: u64,
     ) -> Result<(), StoreError> {
         let target = target.to_owned();
-        self.write_freeing(move |conn| {
+        self.write_freeing(Touched::Nothing, move |conn| {
             conn.prepare_cached("DELETE FROM events WHERE target = ?1 AND id <= ?2")?
                 .execute(params![target, through])?;
             Ok(Ok(()))

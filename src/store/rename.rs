@@ -1,6 +1,7 @@
 //! Renaming an object: its row gets another key, its bytes are not touched.
 
 use super::outbox::Notice;
+use super::rows::Touched;
 use super::{Outcome, Refused, Store, StoreError, Usage, buckets, objects};
 use crate::limits::RENAME_TOKEN_MS;
 use crate::types::{ObjectKey, Precondition, Versioning, time};
@@ -113,7 +114,7 @@ impl Store {
         notice: Option<Arc<Notice>>,
     ) -> Outcome<Renamed> {
         let outbox = Arc::clone(&self.outbox);
-        let done = self.write_freeing(move |conn| {
+        let done = self.write_freeing(Touched::All, move |conn| {
             rename(conn, bucket, &what, |moved, now_ms| match notice.as_deref() {
                 Some(notice) => notice.renamed(conn, &outbox, &what, moved, now_ms),
                 None => Ok(()),

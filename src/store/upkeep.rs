@@ -3,6 +3,7 @@
 //! written, so an idle server wakes nobody and touches no disk.
 
 use super::db::open_writer;
+use super::rows::Touched;
 use super::{Store, StoreError};
 use crate::limits::{CHECKPOINT_FRAMES, SQLITE_BUSY_MS};
 use crate::types::time::now_ms;
@@ -165,6 +166,7 @@ impl Store {
     /// which needs none.
     pub(super) fn write_freeing<T: Send + 'static>(
         &self,
+        touched: Touched,
         job: impl Fn(&rusqlite::Connection) -> super::Outcome<T> + Clone + Send + 'static,
     ) -> super::Outcome<T> {
         if self.signal.wal_frames() >= CUT_FRAMES {
@@ -173,10 +175,10 @@ impl Store {
                 report(self.writer.cut_wal());
             }
         }
-        match self.writer.write_freeing(job.clone()) {
+        match self.writer.write_freeing(touched, job.clone()) {
             Err(StoreError::Full) => {
                 self.make_room(|s| s.min_free)?;
-                self.writer.write_freeing(job)
+                self.writer.write_freeing(touched, job)
             }
             other => other,
         }

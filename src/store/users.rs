@@ -1,5 +1,6 @@
 //! Users and their access keys: the SQL, and the store's methods for them.
 
+use super::rows::Touched;
 use super::{Store, StoreError};
 use crate::limits::{MAX_KEYS_PER_USER, MAX_USERS};
 use crate::types::{AccessKeyId, UserName, time};
@@ -144,7 +145,7 @@ impl Store {
         if let UserChange::AddUser(..) | UserChange::AddKey(..) = change {
             self.check_space()?;
         }
-        self.writer.write_freeing(move |conn| apply(conn, &change))
+        self.writer.write_freeing(Touched::Nothing, move |conn| apply(conn, &change))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::objects::{self, NewRow};
 use super::outbox::{Notice, Outbox};
+use super::rows::Touched;
 use super::{
     Data, Delete, Deleted, Files, ManifestId, NewData, NewObject, NewPart, Outcome, Refused, Store,
     StoreError, Stored, Upload, WrittenBlob, buckets, uploads,
@@ -44,7 +45,8 @@ impl Store {
             self.check_space()?;
         }
         let outbox = Arc::clone(&self.outbox);
-        let done = self.write_files(files, move |conn| {
+        let touched = self.writer.rows.one(bucket, &row.key);
+        let done = self.write_files(files, touched, move |conn| {
             let stored = objects::put(conn, bucket, &row, &if_)?;
             if let (Ok(stored), Data::Parts(manifest)) = (&stored, row.data) {
                 for part in &parts {
@@ -71,10 +73,13 @@ impl Store {
     pub(super) fn write_files<T: Send + 'static>(
         &self,
         files: Files,
+        touched: Touched,
         job: impl FnOnce(&Connection) -> Outcome<T> + Send + 'static,
     ) -> Outcome<T> {
-        let result =
-            self.blobs.folders_of(&files).and_then(|folders| self.writer.write_after(folders, job));
+        let result = self
+            .blobs
+            .folders_of(&files)
+            .and_then(|folders| self.writer.write_after(folders, touched, job));
         match &result {
             Ok(Ok(_)) => files.into_iter().for_each(WrittenBlob::keep),
             Ok(Err(_)) | Err(StoreError::Full | StoreError::Busy) => drop(files),
@@ -92,7 +97,8 @@ impl Store {
         notice: Option<Arc<Notice>>,
     ) -> Outcome<Deleted> {
         let (key, outbox) = (key.clone(), Arc::clone(&self.outbox));
-        let done = self.write_freeing(move |conn| {
+        let touched = self.writer.rows.one(bucket, &key);
+        let done = self.write_freeing(touched, move |conn| {
             delete_one(conn, bucket, &key, &delete, &outbox, notice.as_deref())
         });
         self.touch(bucket);
@@ -107,7 +113,7 @@ impl Store {
         notice: Option<Arc<Notice>>,
     ) -> Outcome<Vec<Result<Deleted, Refused>>> {
         let outbox = Arc::clone(&self.outbox);
-        let done = self.write_freeing(move |conn| {
+        let done = self.write_freeing(Touched::All, move |conn| {
             if let Err(refused) = buckets::home(conn, bucket)? {
                 return Ok(Err(refused));
             }
@@ -134,7 +140,8 @@ impl Store {
         let data = Data::Parts(upload.manifest);
         let row = NewRow { key, size, etag, crc64, checksum, meta, owner, data, extra };
         let (upload, outbox) = (upload.clone(), Arc::clone(&self.outbox));
-        let done = self.writer.write(move |conn| {
+        let touched = self.writer.rows.one(bucket, &row.key);
+        let done = self.writer.write_after(Vec::new(), touched, move |conn| {
             let stored = uploads::complete(conn, bucket, &upload, &numbers, &row, &if_)?;
             tell_stored(conn, &outbox, notice.as_deref(), &row, &stored)?;
             Ok(stored)
