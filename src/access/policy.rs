@@ -12,6 +12,8 @@ mod unique;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(super) use actions::actions;
 pub use actions::is_action;
 pub use condition::{Condition, Context, Network};
 pub use key::Key;

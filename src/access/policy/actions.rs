@@ -105,6 +105,12 @@ pub fn is_action(name: &str) -> bool {
     name.strip_prefix("s3:").is_some_and(|name| ACTIONS.contains(&name))
 }
 
+/// All actions of S3, without `s3:`.
+#[cfg(test)]
+pub(in crate::access) fn actions() -> impl Iterator<Item = &'static str> {
+    ACTIONS.iter().copied()
+}
+
 /// `s3:` and a pattern, or `*`. A user's policy may also name actions of AWS's other services, which
 /// nobody ever asks for here.
 pub(super) fn parse(text: &str, of: Of<'_>) -> Result<Pattern, Malformed> {
