@@ -4,6 +4,8 @@
 mod support;
 
 mod s3 {
+    mod access;
+    mod acl;
     mod auth;
     mod bucket;
     mod bucket_encryption;
@@ -25,6 +27,7 @@ mod s3 {
     mod multipart;
     mod notification;
     mod object;
+    mod policy;
     mod rename;
     mod sigv2;
     mod tagging;

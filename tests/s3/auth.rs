@@ -273,7 +273,7 @@ fn regions() {
 // ---- without a signature -----------------------------------------------------------------
 
 /// The plainest target and the headers that a row asks for.
-fn plainest(row: &Operation, bucket: &str) -> (String, Vec<(&'static str, String)>) {
+pub fn plainest(row: &Operation, bucket: &str) -> (String, Vec<(&'static str, String)>) {
     let (mut query, mut headers) = (Vec::new(), Vec::new());
     for when in row.when {
         match *when {

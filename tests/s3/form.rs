@@ -1,5 +1,6 @@
 //! PostObject: uploads from a browser's form.
 
+use super::access::{User, statement};
 use super::encryption::{Kind, get};
 use crate::support::sign::{ALGORITHM, Signer, amz_date, now};
 use crate::support::{Response, Server, md5_base64, md5_hex, noise, shared};
@@ -294,4 +295,38 @@ fn a_form_asks_for_encryption() {
         .field("x-amz-server-side-encryption", "aws:kms")
         .send()
         .expect_error(501, "NotImplemented");
+}
+
+/// A form is worth what its signer may; one that nobody has signed, what everybody may.
+#[test]
+fn a_form_needs_permission() {
+    let server = Server::start();
+    let bucket = server.bucket("form");
+    let user = User::new(&server, "ann");
+    let form = |key: &str| {
+        let mut form = Form::new(&server, &bucket, key);
+        user.signs(&mut form.signer);
+        form
+    };
+    let put = ["s3:PutObject"];
+    form("in/k").send().expect_error(403, "AccessDenied");
+    user.may(&statement("Allow", &put, &format!("arn:aws:s3:::{bucket}/in/*")));
+    form("in/k").send().expect(204);
+    form("out/k").send().expect_error(403, "AccessDenied");
+    let public = |key: &str| form(key).field("acl", "public-read").send();
+    public("in/k").expect_error(403, "AccessDenied");
+    user.may(&statement("Allow", &["s3:PutObject", "s3:PutObjectAcl"], "*"));
+    public("in/k").expect(204);
+    server.get(&format!("/{bucket}/in/k")).anonymous().send().expect(200);
+
+    let unsigned = || {
+        let body = "--B\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nopen\r\n--B\r\n\
+            Content-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nx\r\n--B--\r\n";
+        let post = server.post(&format!("/{bucket}")).anonymous().body(body);
+        post.header("Content-Type", "multipart/form-data; boundary=B").send()
+    };
+    unsigned().expect_error(403, "AccessDenied");
+    let list = server.put(&format!("/{bucket}?acl")).header("x-amz-acl", "public-read-write");
+    list.send().expect(200);
+    unsigned().expect(204);
 }

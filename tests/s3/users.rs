@@ -11,13 +11,13 @@ use std::time::Duration;
 
 /// A key as the commands print it.
 #[derive(Clone, Debug)]
-struct Key {
-    id: String,
-    secret: String,
+pub struct Key {
+    pub id: String,
+    pub secret: String,
 }
 
 impl Key {
-    fn printed(text: &str) -> Self {
+    pub fn printed(text: &str) -> Self {
         let field = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name));
             line.unwrap_or_else(|| panic!("no {name} in {text}")).trim().to_owned()
@@ -29,7 +29,7 @@ impl Key {
         Self { id: id.to_owned(), secret: secret.to_owned() }
     }
 
-    fn signs(&self, request: Request) -> Request {
+    pub fn signs(&self, request: Request) -> Request {
         let own = self.clone();
         request.signer(move |signer: &mut Signer| {
             signer.access_key = own.id;
@@ -54,7 +54,7 @@ impl Key {
 }
 
 /// A file beside the data directories.
-fn file(dir: &Dir, name: &str, content: &str) -> String {
+pub fn file(dir: &Dir, name: &str, content: &str) -> String {
     let path = dir.join(name);
     std::fs::write(&path, content).expect("a directory of ours");
     path.to_str().expect("a path of ours is UTF-8").to_owned()

@@ -1,0 +1,215 @@
+//! Policies of buckets and the public access block.
+
+use super::access::User;
+use crate::support::{Response, Server, shared};
+
+fn policy(statements: &str) -> String {
+    format!("{{\"Version\": \"2012-10-17\", \"Statement\": [{statements}]}}")
+}
+
+fn allow(who: &str, action: &str, resource: &str) -> String {
+    format!(
+        "{{\"Effect\": \"Allow\", \"Principal\": {who}, \"Action\": \"{action}\", \
+          \"Resource\": \"arn:aws:s3:::{resource}\"}}"
+    )
+}
+
+fn put(server: &Server, bucket: &str, document: &str) -> Response {
+    server.put(&format!("/{bucket}?policy")).body(document).send()
+}
+
+const EVERYBODY: &str = "\"*\"";
+
+#[test]
+fn a_policy_is_kept_as_it_was_put() {
+    let server = shared();
+    let bucket = server.bucket("policy");
+    let resource = format!("/{bucket}?policy");
+    server.get(&resource).send().expect_error(404, "NoSuchBucketPolicy");
+    let document =
+        format!(" {} ", policy(&allow(EVERYBODY, "s3:GetObject", &format!("{bucket}/*"))));
+    put(server, &bucket, &document).expect(204);
+    let kept = server.get(&resource).send().expect(200);
+    assert_eq!(kept.body, document.as_bytes());
+    assert_eq!(kept.header("content-type"), Some("application/json"));
+    server.delete(&resource).send().expect(204);
+    server.delete(&resource).send().expect(204);
+    server.get(&resource).send().expect_error(404, "NoSuchBucketPolicy");
+}
+
+#[test]
+fn what_is_not_understood_is_refused() {
+    let server = shared();
+    let bucket = server.bucket("policy");
+    let good = allow(EVERYBODY, "s3:GetObject", &format!("{bucket}/*"));
+    let with = |condition: &str| {
+        policy(&good.replace("\"Effect\"", &format!("\"Condition\": {condition}, \"Effect\"")))
+    };
+    for bad in [
+        String::new(),
+        "nonsense".to_owned(),
+        policy(""),
+        policy(&good.replace("Allow", "Maybe")),
+        policy(&good.replace("GetObject", "GetObjet")),
+        policy(&good.replace(&format!("{bucket}/*"), "another-bucket/*")),
+        policy(&good.replace("\"Principal\"", "\"NotPrincipal\"")),
+        policy(&good.replace(EVERYBODY, "{\"AWS\": \"arn:aws:iam:::user/nobody-of-that-name\"}")),
+        with("{\"StringEquals\": {\"aws:MultiFactorAuthPresent\": \"true\"}}"),
+        with("{\"StringAlmostEquals\": {\"aws:Referer\": \"x\"}}"),
+        format!("{}{}", policy(&good), " ".repeat(20 * 1024)),
+    ] {
+        put(server, &bucket, &bad).expect_error(400, "MalformedPolicy");
+    }
+    server.get(&format!("/{bucket}?policy")).send().expect_error(404, "NoSuchBucketPolicy");
+    put(server, &bucket, &with("{\"StringLike\": {\"aws:Referer\": \"http://a/*\"}}")).expect(204);
+}
+
+#[test]
+fn anonymous_reads_by_policy() {
+    let server = shared();
+    let bucket = server.bucket("policy");
+    let target = format!("/{bucket}/open/k");
+    server.put(&target).body("x").send().expect(200);
+    let get = |target: &str| server.get(target).anonymous().send();
+    get(&target).expect_error(403, "AccessDenied");
+    let open = allow(EVERYBODY, "s3:GetObject", &format!("{bucket}/open/*"));
+    put(server, &bucket, &policy(&open)).expect(204);
+    assert_eq!(get(&target).expect(200).body, b"x");
+    server.head(&target).anonymous().send().expect(200);
+    get(&format!("/{bucket}/k")).expect_error(403, "AccessDenied");
+    get(&format!("/{bucket}/open/none")).expect_error(403, "AccessDenied");
+    get(&format!("/{bucket}")).expect_error(403, "AccessDenied");
+    server.put(&target).anonymous().body("y").send().expect_error(403, "AccessDenied");
+    let list = allow(EVERYBODY, "s3:ListBucket", &bucket);
+    put(server, &bucket, &policy(&format!("{open}, {list}"))).expect(204);
+    get(&format!("/{bucket}/open/none")).expect_error(404, "NoSuchKey");
+    get(&format!("/{bucket}")).expect(200);
+    // With a deny it is over, whatever allows; but not for root.
+    let deny = open.replace("Allow", "Deny").replace("}", ", \"Sid\": \"no\"}");
+    put(server, &bucket, &policy(&format!("{open}, {deny}"))).expect(204);
+    get(&target).expect_error(403, "AccessDenied");
+    server.get(&target).send().expect(200);
+}
+
+#[test]
+fn a_user_is_named() {
+    let server = Server::start();
+    let bucket = server.bucket("policy");
+    server.put(&format!("/{bucket}/k")).body("x").send().expect(200);
+    let [ann, bob] = ["ann", "bob"].map(|name| User::new(&server, name));
+    let get = |user: &User<'_>| user.get(&format!("/{bucket}/k")).send().status;
+    let principals = [
+        "{\"AWS\": \"arn:aws:iam:::user/ann\"}".to_owned(),
+        "{\"AWS\": [\"arn:aws:iam::123456789012:user/ann\"]}".to_owned(),
+        format!("{{\"CanonicalUser\": \"{}\"}}", ann.id),
+        format!("{{\"AWS\": \"arn:aws:iam::{}:root\"}}", ann.id),
+    ];
+    for principal in principals {
+        let document = policy(&allow(&principal, "s3:GetObject", &format!("{bucket}/*")));
+        put(&server, &bucket, &document).expect(204);
+        assert_eq!((get(&ann), get(&bob)), (200, 403), "{principal}");
+        server.delete(&format!("/{bucket}?policy")).send().expect(204);
+        assert_eq!(get(&ann), 403);
+    }
+    // What a user writes by the policy of a bucket is its own, and the bucket's owner reaches it.
+    let write =
+        allow("{\"AWS\": \"arn:aws:iam:::user/ann\"}", "s3:PutObject", &format!("{bucket}/*"));
+    put(&server, &bucket, &policy(&write)).expect(204);
+    ann.put(&format!("/{bucket}/own")).body("x").send().expect(200);
+    let acl = ann.get(&format!("/{bucket}/own?acl")).send().expect(200);
+    assert_eq!(acl.all("ID"), [ann.id.clone(), ann.id.clone()]);
+    ann.get(&format!("/{bucket}/own")).send().expect(200);
+    bob.get(&format!("/{bucket}/own")).send().expect_error(403, "AccessDenied");
+}
+
+fn block(switches: [bool; 4]) -> String {
+    let names =
+        ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
+    let switch = |(name, on): (&str, bool)| format!("<{name}>{on}</{name}>");
+    let inside: String = names.into_iter().zip(switches).map(switch).collect();
+    format!("<PublicAccessBlockConfiguration>{inside}</PublicAccessBlockConfiguration>")
+}
+
+#[test]
+fn the_public_access_block() {
+    let server = shared();
+    let bucket = server.bucket("block");
+    let resource = format!("/{bucket}?publicAccessBlock");
+    let none = "NoSuchPublicAccessBlockConfiguration";
+    server.get(&resource).send().expect_error(404, none);
+    server.put(&resource).body("<X/>").send().expect_error(400, "MalformedXML");
+    let set = |switches| drop(server.put(&resource).body(block(switches)).send().expect(200));
+    let target = format!("/{bucket}/k");
+    let acl = |list: &str| server.put(&format!("/{bucket}?acl")).header("x-amz-acl", list).send();
+    let get = || server.get(&target).anonymous().send().status;
+    let list = || server.get(&format!("/{bucket}")).anonymous().send().status;
+    let public = policy(&allow(EVERYBODY, "s3:GetObject", &format!("{bucket}/*")));
+    server.put(&target).body("x").send().expect(200);
+
+    acl("public-read").expect(200);
+    put(server, &bucket, &public).expect(204);
+    assert_eq!((get(), list()), (200, 200));
+    let status =
+        || server.get(&format!("/{bucket}?policyStatus")).send().expect(200).text("IsPublic");
+    assert_eq!(status(), "true");
+    set([false, true, false, false]);
+    assert_eq!((get(), list(), status()), (200, 403, "true".to_owned()));
+    set([false, false, false, true]);
+    assert_eq!((get(), list(), status()), (403, 200, "true".to_owned()));
+    set([false, true, false, true]);
+    assert_eq!((get(), list(), status()), (403, 403, "false".to_owned()));
+    // Blocks are about what is written from now on.
+    set([true, false, true, false]);
+    assert_eq!((get(), list()), (200, 200));
+    acl("public-read").expect_error(403, "AccessDenied");
+    acl("authenticated-read").expect_error(403, "AccessDenied");
+    acl("private").expect(200);
+    put(server, &bucket, &public).expect_error(403, "AccessDenied");
+    let upload = server.put(&target).header("x-amz-acl", "public-read").body("y").send();
+    upload.expect_error(403, "AccessDenied");
+    let narrow = public.replace(
+        "\"Effect\"",
+        "\"Condition\": {\"IpAddress\": {\"aws:SourceIp\": \"127.0.0.0/8\"}}, \"Effect\"",
+    );
+    put(server, &bucket, &narrow).expect(204);
+    assert_eq!((get(), status()), (200, "false".to_owned()));
+    let got = server.get(&resource).send().expect(200);
+    assert_eq!(got.text("BlockPublicAcls"), "true");
+    assert_eq!(got.text("IgnorePublicAcls"), "false");
+    server.delete(&resource).send().expect(204);
+    server.get(&resource).send().expect_error(404, none);
+    assert_eq!(server.get(&target).send().expect(200).body, b"x");
+}
+
+#[test]
+fn addresses_and_schemes_that_a_proxy_tells_of() {
+    let server = Server::with(&[("JOG_TRUST_PROXY", "on")]);
+    let bucket = server.bucket("proxy");
+    server.put(&format!("/{bucket}/k")).body("x").send().expect(200);
+    let get = |from: &str, proto: &str| {
+        let get = server.get(&format!("/{bucket}/k")).anonymous();
+        get.header("X-Forwarded-For", from).header("X-Forwarded-Proto", proto).send().status
+    };
+    let open = allow(EVERYBODY, "s3:GetObject", &format!("{bucket}/*"));
+    let from = open.replace(
+        "\"Effect\"",
+        "\"Condition\": {\"IpAddress\": {\"aws:SourceIp\": \"192.0.2.0/24\"}, \
+          \"Bool\": {\"aws:SecureTransport\": \"true\"}}, \"Effect\"",
+    );
+    put(&server, &bucket, &policy(&from)).expect(204);
+    assert_eq!(get("192.0.2.7", "https"), 200);
+    assert_eq!(get("198.51.100.1, 192.0.2.7", "https"), 200);
+    assert_eq!(get("192.0.2.7, 198.51.100.1", "https"), 403);
+    assert_eq!(get("192.0.2.7", "http"), 403);
+    // Nobody is believed who was not asked.
+    let server = shared();
+    let bucket = server.bucket("proxy");
+    server.put(&format!("/{bucket}/k")).body("x").send().expect(200);
+    let from = from.replace("192.0.2.0/24", "127.0.0.0/8");
+    let resource = format!("arn:aws:s3:::{bucket}/*");
+    let start = from.find("arn:aws:s3:::").expect("it is there");
+    let from = format!("{}{resource}\"}}", &from[..start]);
+    put(server, &bucket, &policy(&from)).expect(204);
+    let get = server.get(&format!("/{bucket}/k")).anonymous();
+    get.header("X-Forwarded-Proto", "https").send().expect_error(403, "AccessDenied");
+}
