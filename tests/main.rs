@@ -26,6 +26,7 @@ mod s3 {
     mod logging;
     mod multipart;
     mod notification;
+    mod notify;
     mod object;
     mod policy;
     mod rename;

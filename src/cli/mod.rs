@@ -7,6 +7,7 @@ mod grant;
 mod healthcheck;
 mod key;
 mod lifecycle;
+mod notify;
 mod server;
 mod user;
 

@@ -2,6 +2,7 @@
 
 use super::admin::{self, Context};
 use super::channel::Channel;
+use super::notify::Notifier;
 use crate::access::Gate;
 use crate::access::registry::Registry;
 use crate::access::users::Users;
@@ -17,6 +18,10 @@ use signal_hook::iterator::Signals;
 use std::io::{self, LineWriter};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A second signal within this time is the first one, come by another way.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT. `Err`: one line that says why it cannot start or did not end
 /// well.
@@ -101,10 +106,16 @@ pub fn run(config: &Config) -> Result<(), String> {
     if config.durability == Durability::Os {
         log::warn!("JOG_DURABILITY=os: a crash of the machine may lose acknowledged objects");
     }
+    let manager = Notifier::of_environment();
+    manager.ready();
+    watch(&manager, &store).map_err(|e| format!("cannot start a thread: {e}"))?;
     signals.forever().next();
+    manager.stopping();
     log::info!("stopping: requests in flight may take {} s", config.shutdown.as_secs());
+    let told = Instant::now();
     std::thread::spawn(move || {
-        if signals.forever().next().is_some() {
+        // Ctrl-C in a terminal reaches a wrapper, too, which passes it on: that is the same one.
+        if signals.forever().any(|_| told.elapsed() > SAME_SIGNAL) {
             log::warn!("stopping at once");
             std::process::exit(1);
         }
@@ -131,6 +142,14 @@ pub fn run(config: &Config) -> Result<(), String> {
     }
     log::info!("stopped");
     Ok(())
+}
+
+/// Lets the manager's watchdog know that metadata is read and written. Requests over HTTP would be
+/// the wrong probe: a server that is busy with slow clients is not stuck.
+fn watch(manager: &Notifier, store: &SharedStore) -> io::Result<()> {
+    let store = Arc::clone(store);
+    // A full disk is for health checks to report, and a restart does not mend it.
+    manager.another().watch(move || _ = store.ready())
 }
 
 /// Takes `jog` commands from the socket in the data directory.
