@@ -192,10 +192,16 @@ pub const CACHED_ROWS: usize = 8192;
 pub const CACHED_OWNERS: usize = 4096;
 /// How long SQLite waits for a lock of another process (Litestream), in milliseconds.
 pub const SQLITE_BUSY_MS: u64 = 10_000;
+/// How long the writer waits for readers to cut off the WAL where the disk is full, in milliseconds.
+/// Ours read for an instant; Litestream reads all the time and would be waited for in vain.
+pub const SQLITE_CUT_MS: u64 = 500;
 /// Jobs in one transaction of the writer.
 pub const MAX_GROUP_COMMIT: usize = 256;
 /// Frames in the WAL that start a checkpoint.
 pub const CHECKPOINT_FRAMES: u64 = 2000;
+/// The same beside Litestream, which makes the checkpoints while it runs, from 1,000 frames on; a
+/// WAL of 200 MB has nobody else who cares for it.
+pub const REPLICATED_CHECKPOINT_FRAMES: u64 = 50_000;
 /// Blob numbers reserved with one commit.
 pub const BLOB_RESERVE: u64 = 8192;
 /// Lines of an access log that are delivered at once, whatever their age, in bytes.

@@ -30,6 +30,7 @@ mod s3 {
     mod object;
     mod policy;
     mod rename;
+    mod replicated;
     mod sigv2;
     mod tagging;
     mod throttle;

@@ -3,7 +3,9 @@
 use super::StoreError;
 use super::folder::Folder;
 use super::rows::{Rows, Touched};
-use crate::limits::{MAX_GROUP_COMMIT, READ_CONNECTIONS, SQLITE_BUSY_MS, SQLITE_CACHE_KIB};
+use crate::limits::{
+    MAX_GROUP_COMMIT, READ_CONNECTIONS, SQLITE_BUSY_MS, SQLITE_CACHE_KIB, SQLITE_CUT_MS,
+};
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
@@ -304,10 +306,16 @@ impl Writer {
         }
     }
 
-    /// Moves the WAL into metadata.db and gives its room back to the disk. Waits for readers.
+    /// Moves the WAL into metadata.db and gives its room back to the disk, unless somebody reads
+    /// for longer than [`SQLITE_CUT_MS`].
     pub fn cut_wal(&self) -> Result<(), StoreError> {
         let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
-        self.exclusive(|conn| Ok(conn.query_row(sql, [], |_| Ok(()))?))
+        self.exclusive(|conn| {
+            conn.busy_timeout(Duration::from_millis(SQLITE_CUT_MS))?;
+            let cut = conn.query_row(sql, [], |_| Ok(()));
+            conn.busy_timeout(Duration::from_millis(SQLITE_BUSY_MS))?;
+            Ok(cut?)
+        })
     }
 
     /// Runs on the writing connection outside of any transaction, with nobody else writing. For
@@ -447,6 +455,27 @@ mod tests {
             .exclusive(|c| Ok(c.query_row("SELECT sum(n) FROM t", [], |r| r.get(0))?))
             .unwrap();
         assert_eq!(sum, 4);
+    }
+
+    #[test]
+    fn cutting_the_wal_waits_for_no_long_reader() {
+        let name = format!("jog-cut-wal-{}.db", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let conn = open_writer(&path, false).unwrap();
+        conn.execute_batch("CREATE TABLE t (n); INSERT INTO t VALUES (1)").unwrap();
+        let writer = Writer::new(conn, |_| ()).unwrap();
+        let reader = open_reader(&path).unwrap();
+        reader.execute_batch("BEGIN; SELECT * FROM t").unwrap();
+        let start = std::time::Instant::now();
+        writer.cut_wal().unwrap();
+        assert!(start.elapsed() < Duration::from_millis(SQLITE_BUSY_MS / 2));
+        let wal = path.with_extension("db-wal");
+        assert_ne!(std::fs::metadata(&wal).unwrap().len(), 0);
+        reader.execute_batch("COMMIT").unwrap();
+        writer.cut_wal().unwrap();
+        assert_eq!(std::fs::metadata(&wal).unwrap().len(), 0);
+        drop((writer, reader));
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

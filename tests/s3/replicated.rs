@@ -1,0 +1,45 @@
+//! The WAL of metadata.db beside Litestream, whose frames nobody else may move away. The clients'
+//! tests run the real Litestream; here its folder stands for it.
+
+use crate::support::{Server, eventually};
+use std::path::Path;
+
+/// Frames in the WAL, and how many of them are in metadata.db (SQLite, "WAL-Index Header").
+fn frames(dir: &Path) -> (u32, u32) {
+    let index = std::fs::read(dir.join("metadata.db-shm")).expect("the server has made it");
+    let number = |at: usize| {
+        u32::from_ne_bytes(index[at..at + 4].try_into().expect("there are four of them"))
+    };
+    (number(16), number(96))
+}
+
+/// Writes until the WAL would have been moved several times.
+fn write(server: &Server, bucket: &str) {
+    let mut connection = server.connect();
+    for n in 0..1500 {
+        let request = server.put(&format!("/{bucket}/{n:05}")).body("x");
+        connection.send(request).expect(200);
+    }
+}
+
+#[test]
+fn checkpoints_are_made_without_litestream_alone() {
+    let server = Server::start();
+    let bucket = server.bucket("b");
+    write(&server, &bucket);
+    eventually("a checkpoint", || {
+        let (all, moved) = frames(server.dir.path());
+        // Once all of it is moved, the next write lets the WAL start over.
+        moved > 0 || all < 3000
+    });
+    let dir = server.stop();
+
+    let server = Server::on(dir, &[]);
+    std::fs::create_dir(server.dir.join(".metadata.db-litestream")).expect("nothing is there");
+    let bucket = server.bucket("c");
+    write(&server, &bucket);
+    let (all, moved) = frames(server.dir.path());
+    assert!(all > 3000, "{all} frames are enough to tell");
+    assert_eq!(moved, 0);
+    server.stop();
+}
