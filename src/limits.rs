@@ -215,6 +215,17 @@ pub const LOG_SYNC: Duration = Duration::from_secs(1);
 /// How long the deliverer waits after a delivery that failed.
 pub const LOG_RETRY: Duration = Duration::from_secs(30);
 
+// ---- backups -----------------------------------------------------------------------------
+
+/// Files that a backup makes durable together.
+pub const BACKUP_BATCH_FILES: usize = 1024;
+/// Their bytes.
+pub const BACKUP_BATCH_BYTES: u64 = 256 * 1024 * 1024;
+/// Pages of metadata.db that a backup copies between two looks at what else there is to do.
+pub const BACKUP_STEP_PAGES: i32 = 1024;
+/// Lost objects that the manifest of a snapshot lists; the output of the command lists all.
+pub const MANIFEST_LOST: usize = 1000;
+
 // ---- users -------------------------------------------------------------------------------
 
 /// Users beside root; all of them are kept in memory.

@@ -187,7 +187,7 @@ impl Blobs {
 
 /// Whether a link failed because there are none to be had here: another file system (EXDEV), too
 /// many of the file (EMLINK), or a file system without them (exFAT: EPERM, EOPNOTSUPP).
-fn no_links(error: &StoreError) -> bool {
+pub fn no_links(error: &StoreError) -> bool {
     let StoreError::Io { source, .. } = error else { return false };
     matches!(
         source.kind(),

@@ -18,7 +18,6 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 pub const STORED_CHUNK_BYTES: usize = CHUNK_BYTES + TAG_BYTES;
 
 /// Bytes of the file for so many bytes of plaintext.
-#[cfg(test)]
 pub fn stored_len(plain: u64) -> u64 {
     plain + plain.div_ceil(CHUNK_BYTES as u64) * TAG_BYTES as u64
 }

@@ -92,6 +92,8 @@ pub enum OpenError {
         /// The newest version that this program knows.
         known: i64,
     },
+    /// `jog restore` into it has not ended.
+    Restoring,
     /// Anything else.
     Store(StoreError),
 }
@@ -110,6 +112,9 @@ impl fmt::Display for OpenError {
                 f,
                 "metadata.db has version {found} and this jog knows versions up to {known}; \
                  use the jog that wrote it, or a newer one"
+            ),
+            Self::Restoring => f.write_str(
+                "a restore into it has not ended; run the same `jog restore` again to go on with it",
             ),
             Self::Store(error) => error.fmt(f),
         }

@@ -93,6 +93,19 @@ impl Fs {
         self.call("fsync", path, || dir.sync_all())
     }
 
+    /// Makes everything durable that was written to the file system of `path` before this call.
+    pub fn sync_all(&self, path: &Path) -> Result<(), StoreError> {
+        if !self.durable {
+            return Ok(());
+        }
+        self.call("syncfs", path, || Ok(rustix::fs::syncfs(File::open(path)?)?))
+    }
+
+    /// Gives a file another name; what had that name before is gone.
+    pub fn rename(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        self.call("rename", to, || fs::rename(from, to))
+    }
+
     /// Makes a folder unless it is there; whether it is new.
     pub fn mkdir(&self, path: &Path) -> Result<bool, StoreError> {
         self.call("mkdir", path, || match fs::DirBuilder::new().mode(DIR_MODE).create(path) {

@@ -15,12 +15,14 @@
 //! 6. A crash leaves a store that opens by itself; leftovers are found by number ([`recover`]).
 //! 7. One process owns a data directory: `jog.lock` ([`Store::open`]).
 
+pub mod backup;
 mod bell;
 mod blob;
 #[cfg(test)]
 mod blob_tests;
 mod buckets;
 mod cache;
+mod census;
 mod cipher;
 mod codec;
 mod copy;
@@ -30,6 +32,7 @@ mod expire;
 mod folder;
 mod fs;
 mod garbage;
+mod hold;
 mod ids;
 mod list;
 mod master;
@@ -48,6 +51,7 @@ mod spool;
 mod upkeep;
 mod uploads;
 mod users;
+pub mod verify;
 mod versions;
 mod write;
 

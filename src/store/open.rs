@@ -151,6 +151,9 @@ impl Store {
     pub fn open(config: StoreConfig) -> Result<Self, OpenError> {
         let fs = Fs { durable: config.durable, fault: config.fault.clone() };
         make_root(&fs, &config.dir)?;
+        if config.dir.join(super::backup::RESTORING).exists() {
+            return Err(OpenError::Restoring);
+        }
         let mut lock = lock_directory(&config.dir.join("jog.lock"))?;
         let buckets = config.dir.join("buckets");
         fs.mkdir(&buckets)?;

@@ -201,9 +201,14 @@ const MIGRATIONS: &[&str] = &[
      CREATE INDEX renames_done ON renames (done_ms);",
 ];
 
+/// The version that [`migrate`] brings a database to.
+pub fn newest() -> i64 {
+    MIGRATIONS.len() as i64
+}
+
 /// Brings the database to the newest version; refuses one that is newer than this program.
 pub fn migrate(conn: &mut Connection) -> Result<(), OpenError> {
-    let known = MIGRATIONS.len() as i64;
+    let known = newest();
     let tx = conn
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .map_err(StoreError::from)?;

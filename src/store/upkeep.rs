@@ -80,7 +80,8 @@ impl Store {
         let before = now - self.config.trash_retention_ms;
         let collector = self.collector();
         let mut after = 0;
-        loop {
+        // While somebody holds the files none goes.
+        while let Some(_free) = super::hold::unless_held(&self.config.dir)? {
             let step = collector.step(before, after)?;
             after = step.last;
             if !step.more || self.signal.stopping() {

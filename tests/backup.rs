@@ -1,0 +1,666 @@
+//! Backups, restores and verifications of a store in this process: what they hold, what a fault at
+//! each file-system call leaves, and what is found of damage.
+
+#[path = "support/store.rs"]
+mod support;
+
+use jog::store::backup::{
+    BackupConfig, BackupDir, BackupError, BackupReport, Damage, RestoreConfig, RestoreReport,
+    Wanted, backup, restore,
+};
+use jog::store::verify::{VerifyConfig, VerifyReport, verify};
+use jog::store::{
+    BucketChange, Delete, Fault, Kek, NewData, OpenError, SealMode, Sealing, Store, StoreConfig,
+};
+use jog::types::{Precondition, Versioning};
+use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Folder, Rng, audit, bucket, content, get, key, new_object, put_ok, put_parts};
+
+fn backup_config(data: &Path, dest: &Path) -> BackupConfig {
+    BackupConfig {
+        data_dir: data.to_owned(),
+        dest: dest.to_owned(),
+        keep: None,
+        link: false,
+        trash: true,
+        rate: None,
+        durable: false,
+        fault: None,
+    }
+}
+
+fn restore_config(from: &Path, dest: &Path) -> RestoreConfig {
+    RestoreConfig {
+        backup: from.to_owned(),
+        dest: dest.to_owned(),
+        wanted: Wanted::Newest,
+        link: false,
+        rate: None,
+        durable: false,
+        fault: None,
+    }
+}
+
+fn run(config: &BackupConfig) -> BackupReport {
+    backup(config, &mut |_| ()).unwrap()
+}
+
+fn bring_back(config: &RestoreConfig) -> RestoreReport {
+    restore(config, &mut |_| ()).unwrap()
+}
+
+fn look(dir: &Path) -> VerifyReport {
+    let config = VerifyConfig { dir: dir.to_owned(), deep: true, ..VerifyConfig::default() };
+    verify(&config, &mut |_| ()).unwrap()
+}
+
+fn open(dir: &Path) -> Store {
+    let config = StoreConfig { trash_retention_ms: 1 << 40, ..config(dir) };
+    Store::open(config).unwrap()
+}
+
+fn config(dir: &Path) -> StoreConfig {
+    StoreConfig {
+        durable: false,
+        trash_retention_ms: 0,
+        min_free: Some(0),
+        trash_floor: Some(0),
+        ..StoreConfig::new(dir)
+    }
+}
+
+/// A store with one of everything, in a bucket that keeps versions and one that does not.
+fn fill(store: &Store) {
+    let plain = bucket(store, "plain");
+    let kept = bucket(store, "kept");
+    store.change_bucket(kept.id, BucketChange::Versioning(Versioning::Enabled)).unwrap().unwrap();
+    for n in 0..20 {
+        put_ok(store, &plain, &format!("k{n}"), &content(n, 100 + 1000 * n as usize));
+    }
+    put_ok(store, &plain, "empty", b"");
+    put_ok(store, &plain, "k3", &content(103, 5000));
+    store.delete_object(plain.id, &key("k4"), Delete::default()).unwrap().unwrap();
+    let parts: Vec<Vec<u8>> = (0..3).map(|n| content(200 + n, 3000)).collect();
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    put_parts(store, &plain, "parts", &parts).unwrap();
+    for n in 0..5 {
+        put_ok(store, &kept, "v", &content(300 + n, 2000));
+    }
+    store.delete_object(kept.id, &key("v"), Delete::default()).unwrap().unwrap();
+    let upload = support::start(store, &plain, "open").unwrap().unwrap();
+    support::put_part(store, &plain, &upload, 1, &content(400, 700)).unwrap().unwrap();
+    let sealing = Sealing { mode: SealMode::Server, kek: Kek::new([7; 32]) };
+    let mut writer = store.create_blob(&plain.name, Some(&sealing)).unwrap();
+    let bytes = content(500, 200_000);
+    writer.write(&bytes).unwrap();
+    let data = NewData::Blob(writer.finish().unwrap().unwrap());
+    let new = new_object("sealed", &bytes, data);
+    store.put_object(plain.id, new, Precondition::default()).unwrap().unwrap();
+}
+
+/// The bytes of every file below `buckets/`, by path.
+fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut found, mut folders) = (BTreeMap::new(), vec![dir.join("buckets")]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let bytes = std::fs::read(&path).unwrap();
+                found.insert(path.strip_prefix(dir).unwrap().to_owned(), bytes);
+            }
+        }
+    }
+    found
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
+}
+
+/// A file of this size below `buckets/`.
+fn file_of(dir: &Path, size: usize) -> PathBuf {
+    let found = tree(dir).into_iter().find(|(_, bytes)| bytes.len() == size);
+    dir.join(found.expect("a file of that size").0)
+}
+
+#[test]
+fn what_is_restored_is_what_there_was() {
+    for link in [false, true] {
+        let folder = Folder::in_memory("backup");
+        let (data, dest, back) =
+            (folder.path().join("d%a?t#a"), folder.path().join("to/b"), folder.path().join("r"));
+        let store = open(&data);
+        fill(&store);
+        let report = run(&BackupConfig { link, ..backup_config(&data, &dest) });
+        assert!(report.manifest.is_complete());
+        let trash = report.manifest.trash_files;
+        assert_eq!(trash, 2, "k3 as it was, and k4");
+        assert_eq!(report.new.files, report.manifest.files + trash);
+        assert_eq!(report.linked, if link { report.new.files } else { 0 });
+        assert!(look(&dest).is_sound());
+        // What comes later is not in it.
+        let plain = bucket(&store, "plain");
+        put_ok(&store, &plain, "k1", b"later");
+        store.delete_object(plain.id, &key("k2"), Delete::default()).unwrap().unwrap();
+        let restored = bring_back(&RestoreConfig { link, ..restore_config(&dest, &back) });
+        assert_eq!(restored.lost, []);
+        let report = look(&back);
+        assert!(report.is_sound() && report.orphans.is_empty(), "{report:?}");
+        let before = store;
+        let store = open(&back);
+        let there = bucket(&store, "plain");
+        assert_eq!(get(&store, &there, "k1").unwrap(), content(1, 1100));
+        assert_eq!(get(&store, &there, "k2").unwrap(), content(2, 2100));
+        assert_eq!(get(&store, &there, "k3").unwrap(), content(103, 5000));
+        assert_eq!(get(&store, &there, "k4"), None);
+        assert_eq!(get(&store, &there, "empty").unwrap(), b"");
+        let parts: Vec<u8> = (0..3).flat_map(|n| content(200 + n, 3000)).collect();
+        assert_eq!(get(&store, &there, "parts").unwrap(), parts);
+        let sealed = store.object(there.id, &key("sealed")).unwrap().unwrap();
+        let kek = Kek::new([7; 32]);
+        let mut reader =
+            store.open_object(&there.name, &sealed, None, Some(&kek)).unwrap().unwrap();
+        let mut bytes = vec![0; 10];
+        reader.read(&mut bytes).unwrap();
+        assert_eq!(bytes, content(500, 10));
+        assert!(
+            store
+                .upload(
+                    there.id,
+                    &key("open"),
+                    &support::open_upload(&store, &there, "open").upload_id
+                )
+                .unwrap()
+                .is_some()
+        );
+        // It lives on.
+        put_ok(&store, &there, "new", b"new");
+        store.close().unwrap();
+        drop((store, before));
+    }
+}
+
+#[test]
+fn a_further_snapshot_copies_what_is_new_and_pruning_takes_what_nobody_needs() {
+    let folder = Folder::in_memory("backup");
+    let (data, dest) = (folder.path().join("d"), folder.path().join("b"));
+    let store = open(&data);
+    let b = bucket(&store, "plain");
+    let mut names = Vec::new();
+    for n in 0..4_u64 {
+        put_ok(&store, &b, "same", &content(n, 1000));
+        put_ok(&store, &b, &format!("k{n}"), &content(10 + n, 1000));
+        // As the collector does it, but for the file.
+        let conn = rusqlite::Connection::open(data.join("metadata.db")).unwrap();
+        conn.execute("DELETE FROM garbage", []).unwrap();
+        let config = BackupConfig { trash: false, ..backup_config(&data, &dest) };
+        let report = run(&config);
+        assert_eq!(report.new.files, 2, "{n}");
+        assert_eq!(report.manifest.files, n + 2);
+        names.push(report.snapshot);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(tree(&dest).len(), 8);
+    let config = BackupConfig { keep: Some(2), trash: false, ..backup_config(&data, &dest) };
+    let report = run(&config);
+    assert_eq!(report.removed, names[..3]);
+    assert_eq!((report.pruned.files, report.pruned.bytes, report.new.files), (3, 3000, 0));
+    assert_eq!(tree(&dest).len(), 5);
+    let found = look(&dest);
+    assert!(found.is_sound() && found.orphans.is_empty());
+    assert_eq!(found.snapshots, Some(2));
+    // Each snapshot gives its own time.
+    let back = folder.path().join("r");
+    let config = restore_config(&dest, &back);
+    let named = RestoreConfig { wanted: Wanted::Named(names[3].clone()), ..config.clone() };
+    assert_eq!(bring_back(&named).snapshot.as_ref(), Some(&names[3]));
+    for wanted in [Wanted::At(1), Wanted::Named(names[0].clone())] {
+        let config = RestoreConfig { wanted, dest: folder.path().join("r2"), ..config.clone() };
+        assert!(matches!(restore(&config, &mut |_| ()), Err(BackupError::Refused(_))));
+    }
+}
+
+#[test]
+fn a_moment_between_two_changes_is_found_by_its_time() {
+    let folder = Folder::in_memory("backup");
+    let (data, dest) = (folder.path().join("d"), folder.path().join("b"));
+    let store = open(&data);
+    let b = bucket(&store, "plain");
+    let mut moments = Vec::new();
+    for n in 0..3 {
+        put_ok(&store, &b, "k", &content(n, 100));
+        moments.push(run(&backup_config(&data, &dest)).manifest.moment_ms);
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    for (n, moment) in moments.iter().enumerate() {
+        for at in [*moment, *moment + 1] {
+            let back = Folder::in_memory("restored");
+            let wanted = Wanted::At(at);
+            bring_back(&RestoreConfig { wanted, ..restore_config(&dest, back.path()) });
+            let store = open(back.path());
+            assert_eq!(get(&store, &bucket(&store, "plain"), "k").unwrap(), content(n as u64, 100));
+        }
+    }
+}
+
+/// Litestream brings metadata.db of a time before the snapshot; the files of that time are in the
+/// backup, since those of deleted objects come along.
+#[test]
+fn another_metadata_of_about_that_time_finds_its_files() {
+    let folder = Folder::in_memory("backup");
+    let (data, dest, back) =
+        (folder.path().join("d"), folder.path().join("b"), folder.path().join("r"));
+    let store = open(&data);
+    fill(&store);
+    let plain = bucket(&store, "plain");
+    let then = folder.path().join("then.db");
+    let conn = rusqlite::Connection::open(data.join("metadata.db")).unwrap();
+    conn.execute("VACUUM INTO ?1", [then.to_str().unwrap()]).unwrap();
+    for n in 0..20 {
+        store.delete_object(plain.id, &key(&format!("k{n}")), Delete::default()).unwrap().unwrap();
+    }
+    put_parts(&store, &plain, "parts", &[b"other"]).unwrap();
+    run(&backup_config(&data, &dest));
+    let wanted = Wanted::Metadata(then.clone());
+    let report = bring_back(&RestoreConfig { wanted, ..restore_config(&dest, &back) });
+    assert_eq!(report.lost, []);
+    assert!(look(&back).is_sound());
+    let restored = open(&back);
+    assert_eq!(get(&restored, &bucket(&restored, "plain"), "k7").unwrap(), content(7, 7100));
+    // Files that were copied as they are do as well; what is newer than metadata.db is listed.
+    let other = folder.path().join("r2");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::copy(&then, other.join("metadata.db")).unwrap();
+    for (path, bytes) in tree(&data) {
+        std::fs::create_dir_all(other.join(&path).parent().unwrap()).unwrap();
+        std::fs::write(other.join(path), bytes).unwrap();
+    }
+    let report = look(&other);
+    assert!(report.is_sound(), "{report:?}");
+    assert_eq!(report.orphans.len(), 1, "the part of the other object");
+    let kept = open(&other);
+    assert_eq!(get(&kept, &bucket(&kept, "plain"), "k19").unwrap(), content(19, 19_100));
+}
+
+#[test]
+fn a_fault_at_each_call_of_a_backup_leaves_only_whole_snapshots() {
+    let folder = Folder::in_memory("backup");
+    let data = folder.path().join("d");
+    let store = open(&data);
+    fill(&store);
+    let dest = folder.path().join("b");
+    let first = backup_config(&data, &dest);
+    run(&BackupConfig { trash: false, ..first.clone() });
+    put_ok(&store, &bucket(&store, "plain"), "more", &content(1, 12_345));
+    let (mut calls, mut failed) = (0, 0);
+    loop {
+        let fault = Fault::after(calls);
+        let config = BackupConfig {
+            fault: Some(Arc::clone(&fault)),
+            keep: Some(1),
+            durable: true,
+            ..first.clone()
+        };
+        let result = backup(&config, &mut |_| ());
+        // Whatever is listed is whole.
+        let report = look(&dest);
+        assert!(report.is_sound(), "after {calls} calls: {report:?}");
+        assert!(report.snapshots >= Some(1), "after {calls} calls");
+        if result.is_ok() && !fault.hit() {
+            break;
+        }
+        failed += u32::from(result.is_err());
+        calls += 1;
+    }
+    assert!(failed > 20, "{failed} of {calls} calls failed");
+    let snapshots = BackupDir::open(&dest).unwrap().snapshots().unwrap();
+    assert_eq!(snapshots.len(), 1);
+    assert!(look(&dest).orphans.is_empty());
+    let back = folder.path().join("r");
+    bring_back(&restore_config(&dest, &back));
+    let store = open(&back);
+    assert_eq!(get(&store, &bucket(&store, "plain"), "more").unwrap(), content(1, 12_345));
+}
+
+#[test]
+fn the_first_backup_goes_on_after_a_fault_at_each_call() {
+    let folder = Folder::in_memory("backup");
+    let data = folder.path().join("d");
+    let store = open(&data);
+    fill(&store);
+    for calls in 0.. {
+        let dest = Folder::in_memory("faulty");
+        let fault = Fault::after(calls);
+        let config = backup_config(&data, dest.path());
+        let faulty =
+            BackupConfig { fault: Some(Arc::clone(&fault)), durable: true, ..config.clone() };
+        let broken = backup(&faulty, &mut |_| ());
+        if !fault.hit() {
+            assert!(broken.is_ok());
+            break;
+        }
+        let files = tree_if_there(dest.path());
+        let report = run(&config);
+        assert!(report.manifest.is_complete() && look(dest.path()).is_sound());
+        // What had arrived is not copied again.
+        assert_eq!(report.new.files as usize + files, tree(dest.path()).len());
+    }
+}
+
+fn tree_if_there(dir: &Path) -> usize {
+    if dir.join("buckets").is_dir() { tree(dir).len() } else { 0 }
+}
+
+#[test]
+fn a_restore_goes_on_after_a_fault_at_each_call_and_nobody_opens_half_of_it() {
+    let folder = Folder::in_memory("backup");
+    let (data, dest) = (folder.path().join("d"), folder.path().join("b"));
+    fill(&open(&data));
+    run(&backup_config(&data, &dest));
+    for calls in 0.. {
+        let back = Folder::in_memory("restored");
+        let dir = back.path().join("data");
+        let fault = Fault::after(calls);
+        let config = restore_config(&dest, &dir);
+        let faulty =
+            RestoreConfig { fault: Some(Arc::clone(&fault)), durable: true, ..config.clone() };
+        let broken = restore(&faulty, &mut |_| ());
+        if !fault.hit() {
+            assert!(broken.is_ok());
+            break;
+        }
+        if broken.is_err() && dir.join("buckets").exists() {
+            let opened = Store::open(self::config(&dir));
+            let whole = dir.join("metadata.db").exists() && !dir.join("restoring.json").exists();
+            match opened {
+                Err(OpenError::Restoring) => assert!(!whole),
+                Ok(_) => {
+                    assert!(whole, "after {calls} calls");
+                    continue;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(bring_back(&config).lost, [], "after {calls} calls");
+        let report = look(&dir);
+        assert!(report.is_sound() && report.orphans.is_empty(), "after {calls} calls");
+    }
+}
+
+#[test]
+fn damage_is_found_named_and_repaired_from_a_backup() {
+    let folder = Folder::in_memory("backup");
+    let (data, dest, second) =
+        (folder.path().join("d"), folder.path().join("b"), folder.path().join("b2"));
+    let store = open(&data);
+    fill(&store);
+    run(&backup_config(&data, &dest));
+    let good = tree(&data);
+    flip(&file_of(&data, 7100), 3);
+    let sealed = file_of(&data, 200_064);
+    flip(&sealed, 100_000);
+    std::fs::remove_file(file_of(&data, 9100)).unwrap();
+    let short = std::fs::OpenOptions::new().write(true).open(file_of(&data, 11_100)).unwrap();
+    short.set_len(100).unwrap();
+    flip(&file_of(&data, 700), 1);
+    // Without reading all bytes only what is missing or short is found.
+    let quick = VerifyConfig { dir: data.clone(), ..VerifyConfig::default() };
+    let report = verify(&quick, &mut |_| ()).unwrap();
+    assert_eq!((report.lost.len(), report.read), (2, 0));
+    let report = look(&data);
+    let mut lost: Vec<(String, &str)> = report
+        .lost
+        .iter()
+        .flat_map(|l| l.owners.iter().map(|o| (format!("{} {}", o.kind, o.key), l.damage.name())))
+        .collect();
+    lost.sort();
+    let expected = [
+        ("object k11", "size"),
+        ("object k7", "checksum"),
+        ("object k9", "missing"),
+        ("object sealed", "checksum"),
+        ("upload open", "checksum"),
+    ];
+    assert_eq!(lost, expected.map(|(o, d)| (o.to_owned(), d)));
+    assert!(report.lost.iter().any(|l| l.damage == Damage::Size { found: 100, expected: 11_100 }));
+    assert!(!report.is_sound() && report.contradictions.is_empty());
+    // A backup of it says so, and does not take over what is damaged.
+    let partial = run(&backup_config(&data, &second));
+    assert_eq!((partial.manifest.lost_files, partial.lost.len()), (5, 5));
+    assert!(!look(&second).is_sound());
+    let again = run(&backup_config(&data, &dest));
+    assert!(again.manifest.is_complete(), "the backup has the files from before");
+    let config = VerifyConfig { repair_from: Some(dest), deep: true, ..quick };
+    let report = verify(&config, &mut |_| ()).unwrap();
+    assert!(report.is_sound() && report.repaired.len() == 5, "{report:?}");
+    assert!(look(&data).is_sound());
+    assert_eq!(tree(&data), good);
+    // Nothing was thrown away: what was damaged is in the quarantine.
+    let aside = report.quarantine.unwrap();
+    assert_eq!(tree(&aside).len(), 4);
+    drop(store);
+}
+
+#[test]
+fn files_that_nothing_names_are_listed_and_set_aside() {
+    let folder = Folder::in_memory("backup");
+    let data = folder.path().join("d");
+    let store = open(&data);
+    let b = bucket(&store, "plain");
+    put_ok(&store, &b, "k", &content(1, 1000));
+    let file = file_of(&data, 1000);
+    let stray = file.with_file_name("0000000000000001");
+    std::fs::write(&stray, b"?").unwrap();
+    let new = {
+        let mut writer = store.create_blob(&b.name, None).unwrap();
+        writer.write(b"in flight").unwrap();
+        writer
+    };
+    // A server runs: what has no row yet is left alone.
+    let config = VerifyConfig { dir: data.clone(), repair: true, ..VerifyConfig::default() };
+    let report = verify(&config, &mut |_| ()).unwrap();
+    assert!(report.is_sound());
+    assert_eq!(report.orphans, [(stray.clone(), 1)], "it is not where its number belongs");
+    assert_eq!(report.unsettled, 1);
+    assert!(!stray.exists());
+    drop(new);
+    drop(store);
+    // None runs: everything without a row is one.
+    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+    let other = i64::from_str_radix(&name, 16).unwrap() + (1 << 20);
+    let other = file.with_file_name(format!("{other:016x}"));
+    std::fs::write(&other, b"??").unwrap();
+    let report = verify(&config, &mut |_| ()).unwrap();
+    assert_eq!((report.orphans, report.unsettled), (vec![(other.clone(), 2)], 0));
+    let aside = report.quarantine.unwrap();
+    assert_eq!(tree(&aside).into_values().collect::<Vec<_>>(), [b"??"]);
+    std::fs::remove_dir_all(data.join("quarantine")).unwrap();
+    let store = open(&data);
+    assert_eq!(get(&store, &bucket(&store, "plain"), "k").unwrap(), content(1, 1000));
+    store.close().unwrap();
+    drop(store);
+    assert_eq!(audit(&data), Vec::<String>::new());
+}
+
+#[test]
+fn contradictions_in_metadata_are_found() {
+    let folder = Folder::in_memory("backup");
+    let data = folder.path().join("d");
+    let store = open(&data);
+    fill(&store);
+    store.close().unwrap();
+    drop(store);
+    assert!(look(&data).is_sound());
+    for (sql, word) in [
+        ("UPDATE usage SET bytes = bytes + 1", "usage is counted wrong"),
+        (
+            "UPDATE objects SET null_version = 1; UPDATE versions SET null_version = 1",
+            "null version",
+        ),
+        (
+            "UPDATE objects SET blob = (SELECT max(blob) FROM objects) WHERE key = CAST('k1' AS BLOB)",
+            "more than one row",
+        ),
+        ("UPDATE objects SET bucket = 99 WHERE key = CAST('k1' AS BLOB)", "it is gone"),
+        ("UPDATE objects SET size = 5 WHERE key = CAST('empty' AS BLOB)", "nowhere"),
+        ("DELETE FROM objects WHERE key = CAST('parts' AS BLOB)", "belong to nothing"),
+        ("UPDATE versions SET marker = 0, size = 0", "no delete marker"),
+    ] {
+        let broken = Folder::in_memory("broken");
+        std::fs::create_dir(broken.path().join("buckets")).unwrap();
+        let db = broken.path().join("metadata.db");
+        std::fs::copy(data.join("metadata.db"), &db).unwrap();
+        let conn = rusqlite::Connection::open(&db).unwrap();
+        conn.execute_batch(sql).unwrap();
+        drop(conn);
+        let found = look(broken.path()).contradictions;
+        assert!(found.iter().any(|text| text.contains(word)), "{sql}: {found:?}");
+    }
+}
+
+#[test]
+fn the_collector_waits_for_a_backup() {
+    let folder = Folder::in_memory("backup");
+    let (data, dest) = (folder.path().join("d"), folder.path().join("b"));
+    let store = Arc::new(Store::open(config(&data)).unwrap());
+    let upkeep = support::upkeep(&store);
+    let b = bucket(&store, "plain");
+    for n in 0..200 {
+        put_ok(&store, &b, &format!("k{n}"), &content(n, 1000));
+    }
+    let rate = Some(200_000);
+    let slow = BackupConfig { rate, trash: false, ..backup_config(&data, &dest) };
+    let mut deleted = false;
+    let report = backup(&slow, &mut |progress| {
+        if progress.what == "files" && !deleted {
+            deleted = true;
+            for n in 0..200 {
+                let k = key(&format!("k{n}"));
+                store.delete_object(b.id, &k, Delete::default()).unwrap().unwrap();
+            }
+        }
+    })
+    .unwrap();
+    assert!(deleted && report.manifest.is_complete(), "{} lost", report.manifest.lost_files);
+    assert_eq!(report.manifest.files, 200);
+    // And then it goes on.
+    support::eventually("the files go", || tree(&data).is_empty());
+    store.close().unwrap();
+    upkeep.join().unwrap();
+    assert!(look(&dest).is_sound());
+}
+
+#[test]
+fn what_goes_under_a_backup_is_told() {
+    let folder = Folder::in_memory("backup");
+    let (data, dest) = (folder.path().join("d"), folder.path().join("b"));
+    let store = open(&data);
+    let b = bucket(&store, "plain");
+    for n in 0..10 {
+        put_ok(&store, &b, &format!("k{n}"), &content(n, 1000 + n as usize));
+    }
+    let mut gone = false;
+    let report = backup(&backup_config(&data, &dest), &mut |progress| {
+        if progress.what == "metadata" && !gone {
+            gone = true;
+            std::fs::remove_file(file_of(&data, 1005)).unwrap();
+        }
+    })
+    .unwrap();
+    assert_eq!(report.manifest.lost_files, 1);
+    assert_eq!(report.lost[0].owners[0].key, "k5");
+    assert_eq!(report.manifest.lost, ["object plain/k5 null: the file is missing"]);
+    // It is restored with what it has.
+    let back = folder.path().join("r");
+    let restored = bring_back(&restore_config(&dest, &back));
+    assert_eq!(restored.lost.len(), 1);
+    let store = open(&back);
+    assert_eq!(get(&store, &bucket(&store, "plain"), "k6").unwrap(), content(6, 1006));
+}
+
+#[test]
+fn folders_that_are_something_else_are_refused() {
+    let folder = Folder::in_memory("backup");
+    let data = folder.path().join("d");
+    let store = open(&data);
+    fill(&store);
+    let refused = |config: &BackupConfig| match backup(config, &mut |_| ()) {
+        Err(BackupError::Refused(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    let full = folder.path().join("full");
+    std::fs::create_dir(&full).unwrap();
+    std::fs::write(full.join("precious"), b"").unwrap();
+    assert!(refused(&backup_config(&data, &full)).contains("not empty"));
+    assert!(refused(&backup_config(&data, &data.join("in"))).contains("cannot be in"));
+    assert!(refused(&backup_config(&data, folder.path())).contains("cannot be in"));
+    let dest = folder.path().join("b");
+    run(&backup_config(&data, &dest));
+    let other = folder.path().join("other");
+    fill(&open(&other));
+    assert!(refused(&backup_config(&other, &dest)).contains("another store"));
+    let no = |config: &RestoreConfig| match restore(config, &mut |_| ()) {
+        Err(BackupError::Refused(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    assert!(no(&restore_config(&dest, &full)).contains("not empty"));
+    assert!(no(&restore_config(&full, &folder.path().join("r"))).contains("no backup"));
+    assert!(no(&restore_config(&dest, &dest.join("in"))).contains("cannot be in"));
+    // A snapshot whose metadata.db is damaged is not restored.
+    let snapshot = BackupDir::open(&dest).unwrap().snapshots().unwrap().remove(0);
+    flip(&snapshot.metadata(), 5000);
+    assert!(no(&restore_config(&dest, &folder.path().join("r"))).contains("damaged"));
+    assert!(!look(&dest).is_sound());
+    // Two at once.
+    let mut tried = false;
+    let mut inner = None;
+    let config = backup_config(&data, &dest);
+    backup(&config, &mut |_| {
+        if !std::mem::replace(&mut tried, true) {
+            inner = Some(refused(&config));
+        }
+    })
+    .unwrap();
+    assert!(inner.unwrap().contains("another backup"));
+}
+
+#[test]
+fn an_interrupted_verification_goes_on_where_it_was() {
+    let folder = Folder::in_memory("backup");
+    let data = folder.path().join("d");
+    let store = open(&data);
+    let (a, z) = (bucket(&store, "aaa"), bucket(&store, "zzz"));
+    let mut rng = Rng::new(1);
+    for n in 0..10 {
+        put_ok(&store, &a, &format!("k{n}"), &content(n, 1000));
+        put_ok(&store, &z, &format!("k{n}"), &content(rng.next(), 1000));
+    }
+    let resume = folder.path().join("position.json");
+    let blob = match store.object(z.id, &key("k3")).unwrap().unwrap().data {
+        jog::store::Data::Blob(blob) => blob.0,
+        other => panic!("{other:?}"),
+    };
+    let config = VerifyConfig {
+        dir: data.clone(),
+        deep: true,
+        resume: Some(resume.clone()),
+        ..VerifyConfig::default()
+    };
+    std::fs::write(&resume, format!("{{\"bucket\":\"zzz\",\"blob\":{blob},\"lost\":1}}")).unwrap();
+    let report = verify(&config, &mut |_| ()).unwrap();
+    assert_eq!((report.read, report.lost_before, report.files.files), (6000, 1, 20));
+    assert!(!report.is_sound() && !resume.exists());
+    // Of a bucket that is gone, it is the next one.
+    std::fs::write(&resume, format!("{{\"bucket\":\"bbb\",\"blob\":{blob},\"lost\":0}}")).unwrap();
+    assert_eq!(verify(&config, &mut |_| ()).unwrap().read, 10_000);
+    assert_eq!(verify(&config, &mut |_| ()).unwrap().read, 20_000);
+}
