@@ -251,7 +251,7 @@ fn print(kind: Kind, text: &str) -> io::Result<()> {
 }
 
 /// Of the settings only `--data-dir` may be given to a command: it says which server is meant.
-fn split_settings(args: &[String]) -> Result<(Vec<String>, Vec<String>), String> {
+pub fn split_settings(args: &[String]) -> Result<(Vec<String>, Vec<String>), String> {
     let (mut settings, mut rest) = (Vec::new(), Vec::new());
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -278,6 +278,18 @@ fn called(words: &[String]) -> Option<(&'static Command, &[String])> {
 
 /// What the user typed behind the name of a command; files are read.
 fn request(command: &Command, args: &[String]) -> Result<Request, String> {
+    let Arguments { positional, options } =
+        parse(command.name, command.usage, command.options, args)?;
+    Ok(Request { command: command.name.to_owned(), arguments: positional, options })
+}
+
+/// The arguments of a command that takes these options; files are read.
+pub fn parse(
+    command: &str,
+    usage: &str,
+    known: &[Opt],
+    args: &[String],
+) -> Result<Arguments, String> {
     let (mut arguments, mut options) = (Vec::new(), Vec::new());
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -289,10 +301,9 @@ fn request(command: &Command, args: &[String]) -> Result<Request, String> {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (arg.as_str(), None),
         };
-        let option = command.options.iter().find(|option| option.name() == name);
+        let option = known.iter().find(|option| option.name() == name);
         let option = option.ok_or_else(|| {
-            let usage = format!("Usage: jog {} {}", command.name, command.usage);
-            format!("{name}: no such option of jog {}\n{usage}", command.name)
+            format!("{name}: no such option of jog {command}\nUsage: jog {command} {usage}")
         })?;
         let mut needed = || {
             let value = value.clone().or_else(|| args.next().cloned());
@@ -309,7 +320,7 @@ fn request(command: &Command, args: &[String]) -> Result<Request, String> {
         };
         options.push((name.to_owned(), value));
     }
-    Ok(Request { command: command.name.to_owned(), arguments, options })
+    Ok(Arguments::new(arguments, options))
 }
 
 fn read_file(path: &str) -> io::Result<String> {
@@ -367,7 +378,7 @@ fn run_here(
 
 /// Refuses a directory without a store, which would be a new one by mistake, and one of another
 /// user, since the files of the database that are made here would then not be the server's.
-fn check_owner(dir: &Path) -> Result<(), String> {
+pub fn check_owner(dir: &Path) -> Result<(), String> {
     let shown = dir.display();
     let meta = std::fs::metadata(dir.join("metadata.db")).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => {

@@ -1,15 +1,20 @@
 //! The command line: one file a command.
 
 mod admin;
+mod backup;
 mod bucket;
 mod channel;
 mod grant;
 mod healthcheck;
 mod key;
 mod lifecycle;
+mod local;
 mod notify;
+mod progress;
+mod restore;
 mod server;
 mod user;
+mod verify;
 
 use crate::config::{self, Config, ConfigError, SETTINGS, Values, describe};
 use std::process::ExitCode;
@@ -43,6 +48,7 @@ pub fn run(args: &[String]) -> ExitCode {
             }
             Ok(())
         }),
+        other if local::find(other).is_some() => local::run(args),
         other if admin::knows(other) => admin::run(args),
         other => {
             eprintln!("jog: {other}: no such command; `jog help` lists them");
@@ -100,6 +106,13 @@ fn help() -> String {
         "Commands on the store; they take --data-dir and run inside the server, if one runs:\n",
     );
     for command in admin::commands() {
+        text.push_str(&format!("  {} {}\n      {}\n", command.name, command.usage, command.help));
+    }
+    text.push_str(
+        "\nCommands beside the server, which may run meanwhile; they take --data-dir, and end with \
+         status 3\nif something is lost:\n",
+    );
+    for command in local::COMMANDS {
         text.push_str(&format!("  {} {}\n      {}\n", command.name, command.usage, command.help));
     }
     text.push_str(

@@ -1,0 +1,87 @@
+//! Commands that work on files beside the server, in a process of their own: so they may write
+//! where the server may not, can be slowed down or ended by themselves, and take no memory from it.
+
+use super::admin::{Arguments, Failure, Opt, parse, split_settings};
+use super::{USAGE, backup, restore, understand, verify};
+use crate::config::{Config, size};
+use crate::store::backup::BackupError;
+use std::process::ExitCode;
+
+/// A command.
+pub struct Local {
+    /// How it is called.
+    pub name: &'static str,
+    /// What follows the name.
+    pub usage: &'static str,
+    /// One line of help.
+    pub help: &'static str,
+    /// The options that it takes.
+    pub options: &'static [Opt],
+    /// Does it; gives the exit status.
+    pub run: fn(&Config, &Arguments) -> Result<u8, Failure>,
+}
+
+/// Exit status of a command that has ended and has found that something is lost.
+pub const LOST: u8 = 3;
+
+/// All of them, in the order of `jog help`.
+pub const COMMANDS: &[Local] = &[backup::COMMAND, restore::COMMAND, verify::COMMAND];
+
+/// The command of this name.
+pub fn find(name: &str) -> Option<&'static Local> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// The value of an option for bytes a second, such as `50MiB`.
+pub fn rate(arguments: &Arguments) -> Result<Option<u64>, Failure> {
+    let Some(text) = arguments.get("--rate") else { return Ok(None) };
+    let bytes = size(text).filter(|bytes| *bytes > 0);
+    let wrong = || Failure::Usage(format!("--rate={text}: expected a size a second such as 50MiB"));
+    bytes.map(Some).ok_or_else(wrong)
+}
+
+/// Runs `jog` with these arguments, whose first word [`find`] knows.
+pub fn run(args: &[String]) -> ExitCode {
+    let usage = |text: &str| {
+        eprintln!("jog: {text}");
+        ExitCode::from(USAGE)
+    };
+    let (settings, words) = match split_settings(args) {
+        Ok(parts) => parts,
+        Err(text) => return usage(&text),
+    };
+    let Some((command, rest)) =
+        words.split_first().and_then(|(first, rest)| Some((find(first)?, rest)))
+    else {
+        return usage("the name of a command comes first; `jog help` lists them");
+    };
+    if rest.iter().any(|arg| arg == "--help" || arg == "-h") {
+        println!("Usage: jog {} {}\n\n{}", command.name, command.usage, command.help);
+        return ExitCode::SUCCESS;
+    }
+    let arguments = match parse(command.name, command.usage, command.options, rest) {
+        Ok(arguments) => arguments,
+        Err(text) => return usage(&text),
+    };
+    let (_, config) = match understand(&settings) {
+        Ok(both) => both,
+        Err(error) => return usage(&error.to_string()),
+    };
+    match (command.run)(&config, &arguments) {
+        Ok(status) => ExitCode::from(status),
+        Err(Failure::Usage(text)) => {
+            usage(&format!("{text}\nUsage: jog {} {}", command.name, command.usage))
+        }
+        Err(Failure::Failed(text)) => {
+            eprintln!("jog: {text}");
+            ExitCode::FAILURE
+        }
+        Err(Failure::Gone) => ExitCode::FAILURE,
+    }
+}
