@@ -203,8 +203,9 @@ impl Gate {
         let verdict = self.verdict(requester, ask)?;
         let Verdict { allowed: true, why } = verdict else {
             let missing_bucket = match ask.bucket {
-                Some(name) => self.store.bucket(name)?.is_none(),
-                None => false,
+                // One that is to be made is missing by its nature.
+                Some(name) if ask.action != "s3:CreateBucket" => self.store.bucket(name)?.is_none(),
+                _ => false,
             };
             return Err(match missing_bucket {
                 true => Denied::NoSuchBucket,

@@ -183,6 +183,7 @@ pub(super) fn note(
     let logging = Logging::parse(stored.as_bytes()).ok().flatten()?;
     let target = target(app, &bucket, logging);
     let spool = Arc::clone(&app.logs);
+    let peer = crate::auth::source(request, &app.auth);
     let (request, host_id) = (request.clone(), app.host_id.clone());
     let (operation, key) = (line::operation(request.method, label.operation), label.key.clone());
     let (status, requester) = (response.status, label.canonical.clone());
@@ -200,7 +201,7 @@ pub(super) fn note(
             owner: &bucket.owner,
             bucket: bucket.name.as_str(),
             received_ms,
-            peer: request.peer,
+            peer,
             requester: requester.as_deref(),
             request_id: &request.id,
             operation: &operation,

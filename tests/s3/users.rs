@@ -194,6 +194,99 @@ fn keys_and_policies_are_brought_along() {
     assert!(shown.contains("arn:aws:s3:::photos/nas1/*") && !shown.contains("access key"));
 }
 
+/// What one line of `user add` allows, and nothing beside it.
+#[test]
+fn a_user_reaches_what_it_was_given() {
+    let server = Server::start();
+    let (photos, other) = (server.bucket("photos"), server.bucket("other"));
+    let dir = server.dir.path();
+    server.put(&format!("/{photos}/nas1/old")).body("old").send().expect(200);
+    server.put(&format!("/{photos}/nas2/old")).body("old").send().expect(200);
+    let line = ["user", "add", "backup", "--bucket", &photos, "--prefix", "nas1/", "--allow"];
+    let key = Key::printed(&ok(dir, &[&line[..], &["read,write"]].concat()));
+    let ask = |method: &str, bucket: &str, rest: &str| {
+        let body = if rest.starts_with('/') { "new" } else { "" };
+        key.signs(server.request(method, &format!("/{bucket}{rest}")).body(body)).send()
+    };
+    let allowed = |method, rest: &str, status| ask(method, &photos, rest).expect(status);
+    allowed("PUT", "/nas1/new", 200);
+    assert_eq!(allowed("GET", "/nas1/old", 200).body, b"old");
+    let listed = allowed("GET", "?list-type=2&prefix=nas1/", 200);
+    assert_eq!(listed.all("Key"), ["nas1/new", "nas1/old"]);
+    allowed("GET", "?list-type=2&prefix=nas1/o", 200);
+    allowed("GET", "?location", 200);
+    allowed("POST", "/nas1/big?uploads", 200);
+    allowed("GET", "?uploads&prefix=nas1/", 200);
+    allowed("DELETE", "/nas1/new", 204);
+    allowed("GET", "/nas1/new", 404);
+    let denied = |method: &str, bucket: &str, rest: &str| {
+        ask(method, bucket, rest).expect_error(403, "AccessDenied");
+    };
+    for (method, rest) in [
+        ("PUT", "/nas2/new"),
+        ("GET", "/nas2/old"),
+        ("DELETE", "/nas2/old"),
+        ("GET", "/nas1"),
+        ("GET", ""),
+        ("GET", "?list-type=2&prefix=nas"),
+        ("GET", "?list-type=2&prefix=nas2/"),
+        ("GET", "?uploads"),
+        ("GET", "?policy"),
+        ("GET", "?acl"),
+        ("PUT", "?versioning"),
+        ("DELETE", ""),
+        ("DELETE", "/nas1/old?versionId=null"),
+    ] {
+        denied(method, &photos, rest);
+    }
+    denied("PUT", &other, "/nas1/new");
+    denied("GET", &other, "?list-type=2&prefix=nas1/");
+    denied("PUT", "backup-makes-none", "");
+    // A URL that it has signed lasts as long as its right does.
+    let url = || key.signs(server.get(&format!("/{photos}/nas1/old"))).presigned(600).send();
+    url().expect(200);
+    ok(dir, &["user", "set", "backup", "--bucket", &photos, "--prefix", "nas2/", "--allow", "put"]);
+    url().expect_error(403, "AccessDenied");
+    allowed("PUT", "/nas2/new", 200);
+    denied("GET", &photos, "/nas2/new");
+    denied("DELETE", &photos, "/nas2/new");
+    ok(dir, &["user", "set", "backup", "--no-policy"]);
+    denied("PUT", &photos, "/nas2/new");
+    ok(
+        dir,
+        &["user", "set", "backup", "--bucket", &photos, "--prefix", "nas1/", "--allow", "read"],
+    );
+    url().expect(200);
+    ok(dir, &["user", "disable", "backup"]);
+    url().expect_error(403, "InvalidAccessKeyId");
+}
+
+/// One that may make buckets owns what it makes, and sees nobody else's.
+#[test]
+fn a_user_with_buckets_of_its_own() {
+    let server = Server::start();
+    let roots = server.bucket("of-root");
+    let (alice, bob) = (add(server.dir.path(), "alice"), add(server.dir.path(), "bob"));
+    let as_ = |key: &Key, method: &str, target: &str| {
+        let body = if target.ends_with('k') { "x" } else { "" };
+        key.signs(server.request(method, target).body(body)).send()
+    };
+    as_(&alice, "PUT", "/of-alice").expect(200);
+    as_(&alice, "PUT", "/of-alice/k").expect(200);
+    let listed = as_(&alice, "GET", "/").expect(200);
+    assert_eq!(listed.all("Name"), ["of-alice"]);
+    let id = line(&ok(server.dir.path(), &["user", "list"]), "alice")[5].to_owned();
+    assert_eq!(listed.text("ID"), id);
+    assert_eq!(listed.text("DisplayName"), "alice");
+    for target in ["/of-alice", "/of-alice/k", &format!("/{roots}"), &format!("/{roots}/k")] {
+        as_(&bob, "GET", target).expect_error(403, "AccessDenied");
+        as_(&bob, "DELETE", target).expect_error(403, "AccessDenied");
+    }
+    as_(&bob, "PUT", "/of-alice/k").expect_error(403, "AccessDenied");
+    server.get("/of-alice/k").send().expect(200);
+    assert_eq!(line(&ok(server.dir.path(), &["bucket", "list"]), "of-alice")[6], id);
+}
+
 /// Whether the bytes of a text are in a file of metadata.db.
 fn is_stored(dir: &Path, needle: &str) -> bool {
     ["metadata.db", "metadata.db-wal"].iter().any(|name| {
