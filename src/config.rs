@@ -57,7 +57,7 @@ settings! {
     "JOG_THREADS" "256" "threads that serve connections, 4 to 4096";
     "JOG_SIGV2" "off" "on: take Signature Version 2 as well, for old software";
     "JOG_AUTH_FAILURES" "100" "failed signatures from an address until it is slowed to one a second; 0: any number";
-    "JOG_TRUST_PROXY" "off" "on: take X-Forwarded-Host and X-Forwarded-For from a reverse proxy";
+    "JOG_TRUST_PROXY" "off" "on: take X-Forwarded-Host, -For and -Proto from a reverse proxy";
     "JOG_TRASH_RETENTION" "24h" "how long files of deleted objects are kept (30s, 15m, 24h, 7d; 0: not)";
     "JOG_TRASH_FLOOR" "" "free space under which they go earlier (10GiB; default: 5 % of the disk, at most 10GiB)";
     "JOG_MIN_FREE" "" "free space under which nothing new is taken (64MiB; default: 1 % of the disk, 4MiB to 256MiB)";

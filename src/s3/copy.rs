@@ -72,11 +72,10 @@ fn find_source(call: &Call<'_, '_>, name: &SourceName) -> Result<(Arc<Bucket>, O
                 "The source of a copy request may not specifically refer to a delete marker by \
                  version id.",
             ),
-            Code::NoSuchKey | Code::NoSuchVersion => {
+            _ => {
                 let error = S3Error { headers: Vec::new(), ..error };
                 call.missing(error, &name.bucket, &name.key, name.version)
             }
-            _ => S3Error { headers: Vec::new(), ..error },
         }
     })?;
     match Conditions::of_source(call.headers()).check(&object) {

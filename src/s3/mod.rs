@@ -260,7 +260,7 @@ impl App {
         let requester = self.gate.requester(&proven.identity);
         label.sent_by(&proven.identity, requester.as_ref());
         let requester = requester.ok_or(Code::AccessDenied)?;
-        let facts = RequestFacts::new(request, &query, self.auth.trust_forwarded);
+        let facts = RequestFacts::new(request, &query, &self.auth);
         let first = permit::reads_first(row);
         let authorized = match first {
             true => None,
@@ -287,7 +287,7 @@ impl App {
         };
         if first {
             let read = call.whole_body()?;
-            let facts = RequestFacts::new(request, &query, self.auth.trust_forwarded);
+            let facts = RequestFacts::new(request, &query, &self.auth);
             call.authorized = self.may(&call.requester, row, &address, facts, Some(&read.0))?;
             call.read = Some(read);
         }
@@ -296,11 +296,10 @@ impl App {
         if let Some(signer) = &call.signer {
             label.sent_by(signer, Some(&call.requester));
         }
-        let absence = |error: &S3Error| matches!(error.code, Code::NoSuchKey | Code::NoSuchVersion);
         match (result, &address) {
-            // The source of a copy answers for itself.
+            // The source of a copy or of a rename answers for itself.
             (Err(error), Address { bucket: Some(bucket), key: Some(key), .. })
-                if absence(&error) && call.header("x-amz-copy-source").is_none() =>
+                if call.header("x-amz-copy-source").is_none() && row.name != "RenameObject" =>
             {
                 let version = call.param("versionId").and_then(VersionId::parse);
                 Err(call.missing(error, bucket, key, version))

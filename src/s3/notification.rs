@@ -1,7 +1,8 @@
 //! The notification configuration of a bucket: its document, validated as AWS does, and back. What
 //! it means is in `types::notification`, what delivers events in `jobs`.
 
-use super::{Call, Code, S3Error, document, permit};
+use super::{Call, Code, S3Error, document};
+use crate::auth;
 use crate::http::Response;
 use crate::limits::{MAX_KEY_BYTES, MAX_NOTIFICATION_ID_CHARS, MAX_NOTIFICATIONS};
 use crate::store::{Bucket, ConfigKind, Doing, Notice, Telling};
@@ -58,9 +59,7 @@ impl<'a> Call<'a, '_> {
         let origin = Origin {
             region: region.to_owned(),
             principal: self.requester.id().unwrap_or_default().to_owned(),
-            source_ip: permit::client_address(self.request, self.app.auth.trust_forwarded)
-                .to_canonical()
-                .to_string(),
+            source_ip: auth::source(self.request, &self.app.auth).to_canonical().to_string(),
             request_id: self.request.id.clone(),
             host_id: self.app.host_id.clone(),
             bucket: bucket.name.as_str().to_owned(),

@@ -5,6 +5,7 @@ use super::table::{Operation, Target};
 use super::uri::{self, Query};
 use super::{Address, App, Call, Code, S3Error, tagging};
 use crate::access::{Ask, Authorized, Denied, Facts, Requester, Why};
+use crate::auth::{self, AuthConfig};
 use crate::http::{Headers, Method, Request};
 use crate::limits::MAX_OBJECT_TAGS;
 use crate::store::{Bucket, StoreError};
@@ -17,7 +18,7 @@ use std::net::IpAddr;
 pub struct RequestFacts<'a> {
     request: &'a Request,
     query: &'a Query,
-    trust_forwarded: bool,
+    auth: &'a AuthConfig,
     /// What a form's fields or a document say instead of header fields.
     said: Vec<(String, String)>,
     /// The tags of a document or a form.
@@ -28,8 +29,8 @@ pub struct RequestFacts<'a> {
 
 impl<'a> RequestFacts<'a> {
     /// Those of a request without a body that matters.
-    pub fn new(request: &'a Request, query: &'a Query, trust_forwarded: bool) -> Self {
-        Self { request, query, trust_forwarded, said: Vec::new(), tags: None, form: false }
+    pub fn new(request: &'a Request, query: &'a Query, auth: &'a AuthConfig) -> Self {
+        Self { request, query, auth, said: Vec::new(), tags: None, form: false }
     }
 
     /// Adds what the document of PutObjectTagging, PutObjectRetention or PutObjectLegalHold says.
@@ -71,21 +72,14 @@ impl<'a> RequestFacts<'a> {
     }
 }
 
-/// The address of the client: of a request that came through a proxy that is trusted, the last one
-/// in X-Forwarded-For, which is the one that the proxy has written.
-pub fn client_address(request: &Request, trust_forwarded: bool) -> IpAddr {
-    let forwarded = request.headers.all("x-forwarded-for").last().filter(|_| trust_forwarded);
-    let last = forwarded.and_then(|list| list.rsplit(',').next()?.trim().parse().ok());
-    last.unwrap_or(request.peer)
-}
-
 impl Facts for RequestFacts<'_> {
     fn source_ip(&self) -> IpAddr {
-        client_address(self.request, self.trust_forwarded)
+        auth::source(self.request, self.auth)
     }
 
     fn secure(&self) -> bool {
-        let proto = self.request.headers.get("x-forwarded-proto").filter(|_| self.trust_forwarded);
+        let proto =
+            self.request.headers.get("x-forwarded-proto").filter(|_| self.auth.trust_forwarded);
         proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
     }
 
@@ -261,7 +255,7 @@ impl App {
 
 impl Call<'_, '_> {
     fn facts(&self) -> RequestFacts<'_> {
-        RequestFacts::new(self.request, self.query, self.app.auth.trust_forwarded)
+        RequestFacts::new(self.request, self.query, &self.app.auth)
     }
 
     /// Decides on a further action, such as reading the source of a copy. With a version, `action`
@@ -307,7 +301,7 @@ impl Call<'_, '_> {
     }
 
     /// What may be said of an object that an action did not find: who may not list the bucket does
-    /// not learn whether there is one.
+    /// not learn whether there is one. Other errors stay as they are.
     pub fn missing(
         &self,
         error: S3Error,
@@ -315,6 +309,9 @@ impl Call<'_, '_> {
         key: &ObjectKey,
         version: Option<VersionId>,
     ) -> S3Error {
+        if !matches!(error.code, Code::NoSuchKey | Code::NoSuchVersion) {
+            return error;
+        }
         let facts = self.facts();
         let ask = Ask { action: "", bucket: Some(bucket), key: Some(key), version, facts: &facts };
         match self.app.gate.may_know(&self.requester, &ask) {

@@ -63,7 +63,8 @@ pub fn rename(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
                 None => {}
             }
         }
-        let object = object::find_in(call, &bucket, &from, None)?;
+        let object = object::find_in(call, &bucket, &from, None)
+            .map_err(|error| call.missing(error, &bucket.name, &from, None))?;
         check(&Conditions::of_rename_source(call.headers()), &object)?;
         let mut if_ = conditions::of_write(call);
         let dates =

@@ -91,7 +91,7 @@ impl App {
     fn serve(&self, request: &Request, site: &Site<'_>) -> Response {
         let mut label = Label { operation: "Website", ..Label::default() };
         let query = Query::default();
-        let facts = RequestFacts::new(request, &query, self.auth.trust_forwarded);
+        let facts = RequestFacts::new(request, &query, &self.auth);
         let may = |bucket: &BucketName, action: &str, key: Option<&ObjectKey>| {
             let ask = Ask { action, bucket: Some(bucket), key, version: None, facts: &facts };
             self.gate.authorize(&Requester::Anonymous, &ask).is_ok()
