@@ -20,6 +20,11 @@
 //! The invariants of the store stand in [`store`], those of the connection layer in [`http`]. Every
 //! bound has its name in [`limits`] or, where it is of no interest elsewhere, at the top of the file
 //! that keeps it. To add an operation: one row in [`s3::table`], one handler, one test.
+//!
+//! Every decision on access is made by [`access::Gate::verdict`], whose order stands in [`access`];
+//! nothing is allowed elsewhere. Which action a request needs is in its row of [`s3::table`], what
+//! its headers ask for beside that in `s3/permit.rs`. A change of access is a change of one of
+//! these.
 #![forbid(unsafe_code)]
 
 pub mod access;

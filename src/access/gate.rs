@@ -14,9 +14,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Decides over requests.
-pub struct Gate {
+pub struct Gate<'u> {
     store: SharedStore,
-    users: Arc<dyn Users>,
+    users: Box<dyn Users + 'u>,
     /// Policies of buckets that were parsed, with their texts, by the numbers of the buckets.
     parsed: Mutex<HashMap<i64, Arc<Policy>>>,
 }
@@ -163,10 +163,10 @@ fn is_of_object(action: &str) -> bool {
     action.strip_prefix("s3:").is_some_and(|action| OF_OBJECT.contains(&action))
 }
 
-impl Gate {
+impl<'u> Gate<'u> {
     /// A gate over a store and its users.
-    pub fn new(store: SharedStore, users: Arc<dyn Users>) -> Self {
-        Self { store, users, parsed: Mutex::default() }
+    pub fn new(store: SharedStore, users: impl Users + 'u) -> Self {
+        Self { store, users: Box::new(users), parsed: Mutex::default() }
     }
 
     /// The users.

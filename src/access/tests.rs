@@ -41,7 +41,7 @@ impl Users for Known {
 }
 
 struct Fixture {
-    gate: Gate,
+    gate: Gate<'static>,
     store: Arc<Store>,
     dir: PathBuf,
 }
@@ -127,7 +127,7 @@ impl Fixture {
                 policies: own.map(|text| Policy::identity(text).unwrap()).collect(),
             })
         });
-        let gate = Gate::new(Arc::clone(&store), Arc::new(Known(users.to_vec())));
+        let gate = Gate::new(Arc::clone(&store), Known(users.to_vec()));
         Self { gate, store, dir }
     }
 

@@ -43,3 +43,47 @@ pub trait Users: Send + Sync {
     /// Whether an access key is the root key.
     fn is_root(&self, access_key_id: &str) -> bool;
 }
+
+impl<U: Users + ?Sized> Users for &U {
+    fn by_key(&self, access_key_id: &str) -> Option<Arc<User>> {
+        (**self).by_key(access_key_id)
+    }
+
+    fn by_id(&self, canonical_id: &str) -> Option<Arc<User>> {
+        (**self).by_id(canonical_id)
+    }
+
+    fn by_name(&self, name: &str) -> Option<Arc<User>> {
+        (**self).by_name(name)
+    }
+
+    fn by_email(&self, email: &str) -> Option<Arc<User>> {
+        (**self).by_email(email)
+    }
+
+    fn is_root(&self, access_key_id: &str) -> bool {
+        (**self).is_root(access_key_id)
+    }
+}
+
+impl<U: Users + ?Sized> Users for Arc<U> {
+    fn by_key(&self, access_key_id: &str) -> Option<Arc<User>> {
+        (**self).by_key(access_key_id)
+    }
+
+    fn by_id(&self, canonical_id: &str) -> Option<Arc<User>> {
+        (**self).by_id(canonical_id)
+    }
+
+    fn by_name(&self, name: &str) -> Option<Arc<User>> {
+        (**self).by_name(name)
+    }
+
+    fn by_email(&self, email: &str) -> Option<Arc<User>> {
+        (**self).by_email(email)
+    }
+
+    fn is_root(&self, access_key_id: &str) -> bool {
+        (**self).is_root(access_key_id)
+    }
+}

@@ -6,7 +6,7 @@
 //! command that takes long.
 
 use super::channel::{self, Kind, Request, Sink};
-use super::{USAGE, bucket, key, lifecycle, understand, user};
+use super::{USAGE, access, bucket, key, lifecycle, understand, user};
 use crate::access::registry::Registry;
 use crate::config::Config;
 use crate::limits::{ADMIN_PATIENCE, MAX_ADMIN_FILE_BYTES};
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// The commands of each file, in the order of `jog help`.
 const GROUPS: &[&[Command]] =
-    &[bucket::COMMANDS, lifecycle::COMMANDS, user::COMMANDS, key::COMMANDS];
+    &[bucket::COMMANDS, lifecycle::COMMANDS, user::COMMANDS, key::COMMANDS, access::COMMANDS];
 
 /// What a command works on.
 pub struct Context<'a> {

@@ -5,7 +5,6 @@ use super::channel::Channel;
 use super::notify::Notifier;
 use crate::access::Gate;
 use crate::access::registry::Registry;
-use crate::access::users::Users;
 use crate::auth::{AuthConfig, Throttle};
 use crate::config::{Config, Durability};
 use crate::http::{Handler, Server, ServerConfig};
@@ -53,7 +52,7 @@ pub fn run(config: &Config) -> Result<(), String> {
         .map_err(|e| format!("cannot start a thread: {e}"))?;
     let app = App {
         store: Arc::clone(&store),
-        gate: Gate::new(Arc::clone(&store), Arc::clone(&users) as Arc<dyn Users>),
+        gate: Gate::new(Arc::clone(&store), Arc::clone(&users)),
         keys: Box::new(Arc::clone(&users)),
         auth: AuthConfig {
             region: config.region.clone(),

@@ -133,7 +133,7 @@ pub struct Users<'a> {
 
 impl<'a> Users<'a> {
     /// Those that the gate knows.
-    pub fn of(gate: &'a Gate) -> Self {
+    pub fn of(gate: &'a Gate<'_>) -> Self {
         Self { find: Box::new(|id| gate.owner(id)), last: None }
     }
 

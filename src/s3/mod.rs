@@ -56,7 +56,7 @@ pub struct App {
     /// The store.
     pub store: SharedStore,
     /// Who may what.
-    pub gate: Gate,
+    pub gate: Gate<'static>,
     /// The secrets of access keys.
     pub keys: Box<dyn Keys>,
     /// How to authenticate.

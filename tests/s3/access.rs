@@ -2,7 +2,7 @@
 //! exactly its permission, and as one with all but that.
 
 use super::auth::plainest;
-use super::commands::ok;
+use super::commands::{fails, ok};
 use super::users::{Key, file};
 use crate::support::sign::Signer;
 use crate::support::{Request, Response, Server};
@@ -343,4 +343,36 @@ fn buckets_of_users() {
     ann.request("DELETE", &format!("/{of_ann}/k")).send().expect(204);
     bob.request("DELETE", &format!("/{of_ann}")).send().expect_error(403, "AccessDenied");
     ann.request("DELETE", &format!("/{of_ann}")).send().expect(204);
+}
+
+#[test]
+fn decisions_are_explained() {
+    let server = Server::start();
+    let bucket = server.bucket("explain");
+    let user = User::new(&server, "ann");
+    let dir = server.dir.path();
+    let explain = |who: &str, action: &str, of: &str| {
+        ok(dir, &["access", "explain", who, action, of]).trim().to_owned()
+    };
+    let key = format!("{bucket}/k");
+    let nothing = "denied: no policy and no access control list allows it";
+    assert_eq!(explain("ann", "s3:GetObject", &key), nothing);
+    assert_eq!(explain("anonymous", "GetObject", &format!("arn:aws:s3:::{key}")), nothing);
+    assert_eq!(explain("root", "s3:DeleteBucket", &bucket), "allowed: root may do everything");
+    let rules = [statement("Allow", &["s3:Get*"], "*"), statement("Deny", &["s3:GetObject"], "*")];
+    user.may(&rules.join(","));
+    let text = "denied: statement 2 of policy 1 of the user";
+    assert_eq!(explain("ann", "s3:GetObject", &key), text);
+    let text = "allowed: statement 1 of policy 1 of the user";
+    assert_eq!(explain("ann", "s3:GetObjectAcl", &key), text);
+    let open = format!(
+        "{{\"Statement\": {{\"Sid\": \"open\", \"Effect\": \"Allow\", \"Principal\": \"*\", \
+          \"Action\": \"s3:*\", \"Resource\": \"arn:aws:s3:::{bucket}/*\"}}}}"
+    );
+    server.put(&format!("/{bucket}?policy")).body(open).send().expect(204);
+    let text = "allowed: statement 1 (open) of the bucket's policy";
+    assert_eq!(explain("anonymous", "s3:PutObject", &key), text);
+    fails(dir, &["access", "explain", "nobody", "s3:GetObject", &key], 1, "nobody");
+    fails(dir, &["access", "explain", "ann", "s3:GetObjet", &key], 1, "GetObjet");
+    fails(dir, &["access", "explain", "ann", "s3:GetObject", "none-there"], 1, "none-there");
 }

@@ -370,7 +370,7 @@ mod tests {
             store.create_bucket(new).unwrap();
             let bucket = store.bucket(&BucketName::parse("site").unwrap()).unwrap().unwrap().id;
             let app = App {
-                gate: Gate::new(Arc::clone(&store), Arc::new(NoKeys)),
+                gate: Gate::new(Arc::clone(&store), NoKeys),
                 store,
                 keys: Box::new(NoKeys),
                 auth: AuthConfig::default(),
