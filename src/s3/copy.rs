@@ -181,6 +181,12 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     for _ in 0..COPY_TRIES {
         let (from, source) = find_source(call, &name)?;
         check_size(source.size)?;
+        if copies_tags && !source.extra.tags.is_empty() {
+            // They are read there and written here, as by the operations on tags.
+            let action = "s3:GetObjectTagging";
+            call.authorize(action, &name.bucket, Some(&name.key), name.version)?;
+            call.authorize("s3:PutObjectTagging", &bucket.name, Some(&key), None)?;
+        }
         let old = encryption::of_source(call, source.extra.seal.as_ref())?;
         let keys = (old.as_ref(), encryption.as_ref());
         let Some(data) = link_all(call, &from, &source, &bucket.name, keys)? else { continue };
