@@ -2,10 +2,11 @@
 # make test    everything: unit and integration tests, real clients
 # make check   formatting and lints
 # make musl    the static binary for x86_64, bin/jog-x86_64-linux-musl (needs musl-tools and the target)
+# make conformance   Ceph's s3-tests, compared with the lists in tests/conformance
 # make bench   measures put, get, head and list over real connections
 CARGO ?= cargo
 
-.PHONY: build test test-rust test-clients check musl bench clean
+.PHONY: build test conformance test-rust test-clients check musl bench clean
 
 build:
 	$(CARGO) build --release --locked --bin jog
@@ -33,6 +34,10 @@ musl:
 	cp target/$(MUSL)/release/jog bin/jog-x86_64-linux-musl
 	test $$(stat -c %s bin/jog-x86_64-linux-musl) -le $(MAX_STATIC_BYTES)
 	bin/jog-x86_64-linux-musl version
+
+# Ceph's s3-tests against the release binary; clones the suite, see tests/conformance/run.py
+conformance: build
+	tests/conformance/run.py
 
 bench:
 	$(CARGO) bench --locked --bench s3

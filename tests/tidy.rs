@@ -143,7 +143,7 @@ fn the_environment_and_the_network_have_their_places() {
         ("process::exit", &["main.rs", "cli/"]),
     ];
     let mut problems = Vec::new();
-    for source in files_below("src") {
+    for source in files_below("src").into_iter().filter(|source| !source.is_test()) {
         for (number, line) in source.code() {
             for (what, places) in PLACES {
                 if line.contains(what) && !places.iter().any(|p| source.path.starts_with(p)) {
@@ -267,4 +267,62 @@ fn the_tree_of_dependencies_is_small() {
     println!("{} crates", crates.len());
     assert!(crates.len() > 10, "{text}");
     assert!(crates.len() <= MAX_CRATES, "{} crates: {crates:?}", crates.len());
+}
+
+/// The operations by what is answered, as README gives them.
+fn support_list() -> String {
+    use jog::s3::table::OPERATIONS;
+    let names = |implemented: bool| {
+        let rows = OPERATIONS.iter().filter(|row| row.is_implemented() == implemented);
+        let mut names: Vec<&str> = rows.map(|row| row.name).collect();
+        names.sort_unstable();
+        let mut lines = vec![String::new()];
+        for name in names {
+            let last = lines.last_mut().expect("there is always one");
+            match last.len() + name.len() > 120 {
+                true => lines.push(format!("{name},")),
+                false if last.is_empty() => last.push_str(&format!("{name},")),
+                false => last.push_str(&format!(" {name},")),
+            }
+        }
+        lines.join("\n").trim_end_matches(',').to_owned()
+    };
+    format!("Operations:\n{}.\n\nAnswered with `NotImplemented`:\n{}.\n", names(true), names(false))
+}
+
+#[test]
+fn readme_lists_the_operations_of_the_table() {
+    let path = root().join("README.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (head, rest) = text.split_once("src/s3/table.rs -->\n").expect("README has the mark");
+    let (found, tail) = rest.split_once("<!-- operations end -->").expect("and its end");
+    let list = support_list();
+    if std::env::var("JOG_README").as_deref() == Ok("write") {
+        let text = format!("{head}src/s3/table.rs -->\n{list}<!-- operations end -->{tail}");
+        std::fs::write(&path, text).unwrap();
+    } else {
+        assert_eq!(found, list, "JOG_README=write cargo test --test tidy brings it up to date");
+    }
+}
+
+/// The names in a file below `tests/conformance`: what stands before a colon on each line.
+fn conformance(file: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("tests/conformance").join(file)).unwrap();
+    text.lines().map(|l| l.split(':').next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn conformance_lists_are_whole() {
+    let (passes, fails) = (conformance("passes.txt"), conformance("fails.txt"));
+    assert!(passes.is_sorted() && fails.is_sorted(), "the lists are in order");
+    let all: BTreeSet<&String> = passes.iter().chain(&fails).collect();
+    assert_eq!(all.len(), passes.len() + fails.len(), "no test is listed twice");
+    assert!(all.iter().all(|name| name.starts_with("test_")));
+    let text = std::fs::read_to_string(root().join("tests/conformance/fails.txt")).unwrap();
+    let bare = text.lines().find(|line| line.split_once(": ").is_none_or(|(_, r)| r.len() < 10));
+    assert_eq!(bare, None, "every failure has a reason");
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let count = format!("Of the {} tests", all.len());
+    assert!(readme.contains(&count), "README says: {count}");
+    assert!(readme.contains(&format!("{} pass;", passes.len())), "README: {}", passes.len());
 }

@@ -59,9 +59,16 @@ pub struct Operation {
     pub body: Body,
     /// Its handler.
     pub run: Run,
+    /// Where the handler is, as the row names it.
+    handler: &'static str,
 }
 
 impl Operation {
+    /// Whether it is more than a row that answers NotImplemented.
+    pub fn is_implemented(&self) -> bool {
+        self.handler != "absent::not_implemented"
+    }
+
     /// Whether a parameter of the query is one of its conditions.
     fn asks_for(&self, parameter: &str) -> bool {
         self.when.iter().any(|when| when.parameter() == Some(parameter))
@@ -134,6 +141,7 @@ macro_rules! rows {
             action: $action,
             body: $body,
             run: $run,
+            handler: stringify!($run),
         },)*]
     };
 }

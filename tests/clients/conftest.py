@@ -53,6 +53,7 @@ class Jog:
             "JOG_DATA_DIR": str(work / "data"),
             "JOG_ACCESS_KEY": ACCESS_KEY,
             "JOG_SECRET_KEY": SECRET_KEY,
+            "JOG_SIGV2": "on",
             "JOG_LOG_LEVEL": "info",
             **settings,
         }

@@ -297,9 +297,15 @@ def _answer(status: int, headers, body: bytes) -> Answer:
     return Answer(status, {name.lower(): value for name, value in headers.items()}, body)
 
 
+def is_foreign() -> bool:
+    """Whether the tests run against another server, which need not have all that JOG has."""
+    return bool(os.environ.get("JOG_CLIENTS_ENDPOINT"))
+
+
 def skip_without_signature_version_2(answer: Answer):
-    """Skips the test if a server says, as AWS's newer regions do, that it takes version 4 alone."""
-    if answer.status == 400 and b"<Code>InvalidRequest</Code>" in answer.body:
+    """Skips the test if another server says, as AWS's newer regions do, that it takes version 4
+    alone."""
+    if is_foreign() and answer.status == 400 and b"<Code>InvalidRequest</Code>" in answer.body:
         pytest.skip("the server takes no Signature Version 2")
 
 
