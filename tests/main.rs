@@ -7,6 +7,7 @@ mod s3 {
     mod access;
     mod acl;
     mod auth;
+    mod backup;
     mod bucket;
     mod bucket_encryption;
     mod checksum;

@@ -42,6 +42,7 @@ fn run(config: &Config, arguments: &Arguments) -> Result<u8, Failure> {
             return Err(Failure::Usage(format!("--keep={text}: expected a number from 1")));
         }
     };
+    let rate = rate(arguments)?;
     let dir = config.data_dir.as_path();
     super::admin::check_owner(dir).map_err(Failure::Failed)?;
     let settings = BackupConfig {
@@ -50,7 +51,7 @@ fn run(config: &Config, arguments: &Arguments) -> Result<u8, Failure> {
         keep,
         link: arguments.get("--copy").is_none(),
         trash: arguments.get("--no-trash").is_none(),
-        rate: rate(arguments)?,
+        rate,
         durable: config.durability == Durability::Full,
         fault: None,
     };
