@@ -3,10 +3,12 @@
 
 #[path = "support/store.rs"]
 mod support;
+#[path = "backup/verify.rs"]
+mod verifications;
 
 use jog::store::backup::{
-    BackupConfig, BackupDir, BackupError, BackupReport, Damage, RestoreConfig, RestoreReport,
-    Wanted, backup, restore,
+    BackupConfig, BackupDir, BackupError, BackupReport, RestoreConfig, RestoreReport, Wanted,
+    backup, restore,
 };
 use jog::store::verify::{VerifyConfig, VerifyReport, verify};
 use jog::store::{
@@ -18,7 +20,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Folder, Rng, audit, bucket, content, get, key, new_object, put_ok, put_parts};
+use support::{Folder, bucket, content, get, key, new_object, put_ok, put_parts};
 
 fn backup_config(data: &Path, dest: &Path) -> BackupConfig {
     BackupConfig {
@@ -397,137 +399,6 @@ fn a_restore_goes_on_after_a_fault_at_each_call_and_nobody_opens_half_of_it() {
 }
 
 #[test]
-fn damage_is_found_named_and_repaired_from_a_backup() {
-    let folder = Folder::in_memory("backup");
-    let (data, dest, second) =
-        (folder.path().join("d"), folder.path().join("b"), folder.path().join("b2"));
-    let store = open(&data);
-    fill(&store);
-    run(&backup_config(&data, &dest));
-    let good = tree(&data);
-    flip(&file_of(&data, 7100), 3);
-    let sealed = file_of(&data, 200_064);
-    flip(&sealed, 100_000);
-    std::fs::remove_file(file_of(&data, 9100)).unwrap();
-    let short = std::fs::OpenOptions::new().write(true).open(file_of(&data, 11_100)).unwrap();
-    short.set_len(100).unwrap();
-    flip(&file_of(&data, 700), 1);
-    // Without reading all bytes only what is missing or short is found.
-    let quick = VerifyConfig { dir: data.clone(), ..VerifyConfig::default() };
-    let report = verify(&quick, &mut |_| ()).unwrap();
-    assert_eq!((report.lost.len(), report.read), (2, 0));
-    let report = look(&data);
-    let mut lost: Vec<(String, &str)> = report
-        .lost
-        .iter()
-        .flat_map(|l| l.owners.iter().map(|o| (format!("{} {}", o.kind, o.key), l.damage.name())))
-        .collect();
-    lost.sort();
-    let expected = [
-        ("object k11", "size"),
-        ("object k7", "checksum"),
-        ("object k9", "missing"),
-        ("object sealed", "checksum"),
-        ("upload open", "checksum"),
-    ];
-    assert_eq!(lost, expected.map(|(o, d)| (o.to_owned(), d)));
-    assert!(report.lost.iter().any(|l| l.damage == Damage::Size { found: 100, expected: 11_100 }));
-    assert!(!report.is_sound() && report.contradictions.is_empty());
-    // A backup of it says so, and does not take over what is damaged.
-    let partial = run(&backup_config(&data, &second));
-    assert_eq!((partial.manifest.lost_files, partial.lost.len()), (5, 5));
-    assert!(!look(&second).is_sound());
-    let again = run(&backup_config(&data, &dest));
-    assert!(again.manifest.is_complete(), "the backup has the files from before");
-    let config = VerifyConfig { repair_from: Some(dest), deep: true, ..quick };
-    let report = verify(&config, &mut |_| ()).unwrap();
-    assert!(report.is_sound() && report.repaired.len() == 5, "{report:?}");
-    assert!(look(&data).is_sound());
-    assert_eq!(tree(&data), good);
-    // Nothing was thrown away: what was damaged is in the quarantine.
-    let aside = report.quarantine.unwrap();
-    assert_eq!(tree(&aside).len(), 4);
-    drop(store);
-}
-
-#[test]
-fn files_that_nothing_names_are_listed_and_set_aside() {
-    let folder = Folder::in_memory("backup");
-    let data = folder.path().join("d");
-    let store = open(&data);
-    let b = bucket(&store, "plain");
-    put_ok(&store, &b, "k", &content(1, 1000));
-    let file = file_of(&data, 1000);
-    let stray = file.with_file_name("0000000000000001");
-    std::fs::write(&stray, b"?").unwrap();
-    let new = {
-        let mut writer = store.create_blob(&b.name, None).unwrap();
-        writer.write(b"in flight").unwrap();
-        writer
-    };
-    // A server runs: what has no row yet is left alone.
-    let config = VerifyConfig { dir: data.clone(), repair: true, ..VerifyConfig::default() };
-    let report = verify(&config, &mut |_| ()).unwrap();
-    assert!(report.is_sound());
-    assert_eq!(report.orphans, [(stray.clone(), 1)], "it is not where its number belongs");
-    assert_eq!(report.unsettled, 1);
-    assert!(!stray.exists());
-    drop(new);
-    drop(store);
-    // None runs: everything without a row is one.
-    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-    let other = i64::from_str_radix(&name, 16).unwrap() + (1 << 20);
-    let other = file.with_file_name(format!("{other:016x}"));
-    std::fs::write(&other, b"??").unwrap();
-    let report = verify(&config, &mut |_| ()).unwrap();
-    assert_eq!((report.orphans, report.unsettled), (vec![(other.clone(), 2)], 0));
-    let aside = report.quarantine.unwrap();
-    assert_eq!(tree(&aside).into_values().collect::<Vec<_>>(), [b"??"]);
-    std::fs::remove_dir_all(data.join("quarantine")).unwrap();
-    let store = open(&data);
-    assert_eq!(get(&store, &bucket(&store, "plain"), "k").unwrap(), content(1, 1000));
-    store.close().unwrap();
-    drop(store);
-    assert_eq!(audit(&data), Vec::<String>::new());
-}
-
-#[test]
-fn contradictions_in_metadata_are_found() {
-    let folder = Folder::in_memory("backup");
-    let data = folder.path().join("d");
-    let store = open(&data);
-    fill(&store);
-    store.close().unwrap();
-    drop(store);
-    assert!(look(&data).is_sound());
-    for (sql, word) in [
-        ("UPDATE usage SET bytes = bytes + 1", "usage is counted wrong"),
-        (
-            "UPDATE objects SET null_version = 1; UPDATE versions SET null_version = 1",
-            "null version",
-        ),
-        (
-            "UPDATE objects SET blob = (SELECT max(blob) FROM objects) WHERE key = CAST('k1' AS BLOB)",
-            "more than one row",
-        ),
-        ("UPDATE objects SET bucket = 99 WHERE key = CAST('k1' AS BLOB)", "it is gone"),
-        ("UPDATE objects SET size = 5 WHERE key = CAST('empty' AS BLOB)", "nowhere"),
-        ("DELETE FROM objects WHERE key = CAST('parts' AS BLOB)", "belong to nothing"),
-        ("UPDATE versions SET marker = 0, size = 0", "no delete marker"),
-    ] {
-        let broken = Folder::in_memory("broken");
-        std::fs::create_dir(broken.path().join("buckets")).unwrap();
-        let db = broken.path().join("metadata.db");
-        std::fs::copy(data.join("metadata.db"), &db).unwrap();
-        let conn = rusqlite::Connection::open(&db).unwrap();
-        conn.execute_batch(sql).unwrap();
-        drop(conn);
-        let found = look(broken.path()).contradictions;
-        assert!(found.iter().any(|text| text.contains(word)), "{sql}: {found:?}");
-    }
-}
-
-#[test]
 fn the_collector_waits_for_a_backup() {
     let folder = Folder::in_memory("backup");
     let (data, dest) = (folder.path().join("d"), folder.path().join("b"));
@@ -631,36 +502,4 @@ fn folders_that_are_something_else_are_refused() {
     })
     .unwrap();
     assert!(inner.unwrap().contains("another backup"));
-}
-
-#[test]
-fn an_interrupted_verification_goes_on_where_it_was() {
-    let folder = Folder::in_memory("backup");
-    let data = folder.path().join("d");
-    let store = open(&data);
-    let (a, z) = (bucket(&store, "aaa"), bucket(&store, "zzz"));
-    let mut rng = Rng::new(1);
-    for n in 0..10 {
-        put_ok(&store, &a, &format!("k{n}"), &content(n, 1000));
-        put_ok(&store, &z, &format!("k{n}"), &content(rng.next(), 1000));
-    }
-    let resume = folder.path().join("position.json");
-    let blob = match store.object(z.id, &key("k3")).unwrap().unwrap().data {
-        jog::store::Data::Blob(blob) => blob.0,
-        other => panic!("{other:?}"),
-    };
-    let config = VerifyConfig {
-        dir: data.clone(),
-        deep: true,
-        resume: Some(resume.clone()),
-        ..VerifyConfig::default()
-    };
-    std::fs::write(&resume, format!("{{\"bucket\":\"zzz\",\"blob\":{blob},\"lost\":1}}")).unwrap();
-    let report = verify(&config, &mut |_| ()).unwrap();
-    assert_eq!((report.read, report.lost_before, report.files.files), (6000, 1, 20));
-    assert!(!report.is_sound() && !resume.exists());
-    // Of a bucket that is gone, it is the next one.
-    std::fs::write(&resume, format!("{{\"bucket\":\"bbb\",\"blob\":{blob},\"lost\":0}}")).unwrap();
-    assert_eq!(verify(&config, &mut |_| ()).unwrap().read, 10_000);
-    assert_eq!(verify(&config, &mut |_| ()).unwrap().read, 20_000);
 }
