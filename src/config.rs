@@ -1,12 +1,15 @@
 //! Settings: from flags and the environment to one typed [`Config`]. Nobody else reads the
 //! environment.
 
+mod credentials;
+mod schedule;
 mod webhooks;
 
+pub use schedule::Schedule;
 pub use webhooks::Webhook;
 
 use crate::limits;
-use base64::{Engine, prelude::BASE64_STANDARD};
+use credentials::{credential, metrics_token, sse_key, valid_key};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -32,7 +35,7 @@ macro_rules! settings {
             env: $env,
             default: $default,
             help: $help,
-            secret: matches!($env.as_bytes(), b"JOG_SECRET_KEY" | b"JOG_SSE_KEY"),
+            secret: matches!($env.as_bytes(), b"JOG_SECRET_KEY" | b"JOG_SSE_KEY" | b"JOG_METRICS_TOKEN"),
         },)*];
     };
 }
@@ -62,6 +65,11 @@ settings! {
     "JOG_TRASH_FLOOR" "" "free space under which they go earlier (10GiB; default: 5 % of the disk, at most 10GiB)";
     "JOG_MIN_FREE" "" "free space under which nothing new is taken (64MiB; default: 1 % of the disk, 4MiB to 256MiB)";
     "JOG_LIFECYCLE_DAY" "24h" "how long a day of lifecycle rules is; shorter only for tests";
+    "JOG_SCRUB" "off" "when every byte is read and verified, in UTC: 'Sun 03:00', or '03:00' for each day";
+    "JOG_SCRUB_RATE" "50MiB" "bytes a second that it reads";
+    "JOG_METRICS_PUBLIC" "off" "on: everybody may read /_jog/metrics, not only root and the token";
+    "JOG_METRICS_TOKEN" "" "bearer token that may read /_jog/metrics, 16 characters or more (default: none)";
+    "JOG_METRICS_TOKEN_FILE" "" "file that holds the token, instead of JOG_METRICS_TOKEN";
     "JOG_SHUTDOWN_TIMEOUT" "30s" "how long requests may take to end on SIGTERM";
 }
 
@@ -224,6 +232,14 @@ pub struct Config {
     pub lifecycle_day: Duration,
     /// `JOG_WEBHOOK_<NAME>_URL`, in order of their names.
     pub webhooks: Vec<Webhook>,
+    /// `JOG_SCRUB`; `None`: never.
+    pub scrub: Option<Schedule>,
+    /// `JOG_SCRUB_RATE`, in bytes a second.
+    pub scrub_rate: u64,
+    /// `JOG_METRICS_PUBLIC`
+    pub metrics_public: bool,
+    /// `JOG_METRICS_TOKEN`. Wiped when dropped.
+    pub metrics_token: Option<Zeroizing<String>>,
     /// `JOG_SHUTDOWN_TIMEOUT`
     pub shutdown: Duration,
 }
@@ -271,60 +287,6 @@ fn switch(text: &str) -> Option<bool> {
         "off" | "false" | "0" | "no" => Some(false),
         _ => None,
     }
-}
-
-/// A credential, from the environment or from a file.
-fn credential(
-    values: &Values,
-    env: &'static str,
-    file_env: &'static str,
-) -> Result<Option<String>, ConfigError> {
-    if values.is_set(env) && values.is_set(file_env) {
-        return Err(ConfigError(format!("{env} and {file_env} are both set; keep one of them")));
-    }
-    if !values.is_set(file_env) {
-        return Ok(values.is_set(env).then(|| values.get(env).0.to_owned()));
-    }
-    let path = values.get(file_env).0;
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| ConfigError(format!("{file_env}={path}: cannot read it: {e}")))?;
-    let text = text.trim();
-    if text.is_empty() {
-        return Err(ConfigError(format!("{file_env}={path}: the file is empty")));
-    }
-    Ok(Some(text.to_owned()))
-}
-
-/// 32 bytes as 64 hex digits or in base64. The error does not show the value.
-fn sse_key(values: &Values) -> Result<Option<Zeroizing<[u8; 32]>>, ConfigError> {
-    let (env, file_env) = ("JOG_SSE_KEY", "JOG_SSE_KEY_FILE");
-    let Some(text) = credential(values, env, file_env)?.map(Zeroizing::new) else {
-        return Ok(None);
-    };
-    let text = text.trim();
-    let bytes = match text.len() {
-        64 => hex::decode(text).ok(),
-        _ => BASE64_STANDARD.decode(text).ok(),
-    };
-    let key = bytes.map(Zeroizing::new).and_then(|bytes| {
-        let bytes: &[u8; 32] = bytes[..].try_into().ok()?;
-        Some(Zeroizing::new(*bytes))
-    });
-    let name = if values.is_set(file_env) { file_env } else { env };
-    key.map(Some).ok_or_else(|| {
-        ConfigError(format!("{name}: expected a key of 32 bytes, as 64 hex digits or in base64"))
-    })
-}
-
-fn valid_key(name: &str, key: &str, min: usize) -> Result<(), ConfigError> {
-    let length = key.chars().count();
-    if !(min..=128).contains(&length) {
-        return Err(ConfigError(format!("{name}: expected {min} to 128 characters, not {length}")));
-    }
-    if key.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(ConfigError(format!("{name}: expected no white space in it")));
-    }
-    Ok(())
 }
 
 impl Config {
@@ -413,6 +375,15 @@ impl Config {
             webhooks: webhooks::parse(
                 values.webhooks.iter().map(|(name, value)| (name.as_str(), value.as_str())),
             )?,
+            scrub: values.parse("JOG_SCRUB", "off, 'Sun 03:00' or '03:00'", |v| match v {
+                "off" => Some(None),
+                text => Schedule::parse(text).map(Some),
+            })?,
+            scrub_rate: values.parse("JOG_SCRUB_RATE", "a size such as 50MiB", |v| {
+                size(v).filter(|bytes| *bytes > 0)
+            })?,
+            metrics_public: values.parse("JOG_METRICS_PUBLIC", "on or off", switch)?,
+            metrics_token: metrics_token(values)?,
             shutdown: values.parse("JOG_SHUTDOWN_TIMEOUT", "a time such as 30s or 2m", duration)?,
         })
     }
@@ -490,6 +461,7 @@ const _: () = assert!(limits::DEFAULT_THREADS == 256 && limits::DEFAULT_SHUTDOWN
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::{Engine, prelude::BASE64_STANDARD};
 
     fn config(args: &[&str], env: &[(&str, &str)]) -> Result<Config, String> {
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
@@ -534,6 +506,8 @@ mod tests {
         assert!(error(&[], &[("JOG_TRASH_RETENTION", "1w")]).contains("24h"));
         assert!(error(&[], &[KEYS[0], ("JOG_SECRET_KEY", "short")]).contains("8 to 128"));
         assert!(error(&[], &[("JOG_LIFECYCLE_DAY", "0")]).contains("1s to 24h"));
+        assert!(error(&[], &[("JOG_SCRUB", "Sunday")]).contains("Sun 03:00"));
+        assert!(error(&[], &[("JOG_METRICS_TOKEN", "short")]).contains("16 to 128"));
         assert!(error(&[], &[("JOG_WEBHOOK_A_URL", "https://h")]).contains("JOG_WEBHOOK_A_URL"));
     }
 

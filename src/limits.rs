@@ -241,6 +241,8 @@ pub const MAX_USER_POLICY_BYTES: usize = 32 * 1024;
 pub const MAX_ADMIN_REQUEST_BYTES: u64 = 512 * 1024;
 /// Largest file that an option of a `jog` command may name, in bytes.
 pub const MAX_ADMIN_FILE_BYTES: u64 = 64 * 1024;
+/// How old what `/_jog/metrics` tells of the store may be: looking at all trash takes a while.
+pub const METRICS_CACHE: Duration = Duration::from_secs(5);
 /// How long a `jog` command may take to send its request, and to take one line of the answer.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a `jog` command tries to reach a server that is starting or stopping.

@@ -29,6 +29,7 @@ mod s3 {
     mod notification;
     mod notify;
     mod object;
+    mod operate;
     mod policy;
     mod rename;
     mod replicated;

@@ -6,7 +6,7 @@
 //! command that takes long.
 
 use super::channel::{self, Kind, Request, Sink};
-use super::{USAGE, access, bucket, key, lifecycle, understand, user};
+use super::{USAGE, access, bucket, key, lifecycle, stats, understand, user};
 use crate::access::registry::Registry;
 use crate::config::Config;
 use crate::limits::{ADMIN_PATIENCE, MAX_ADMIN_FILE_BYTES};
@@ -19,8 +19,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// The commands of each file, in the order of `jog help`.
-const GROUPS: &[&[Command]] =
-    &[bucket::COMMANDS, lifecycle::COMMANDS, user::COMMANDS, key::COMMANDS, access::COMMANDS];
+const GROUPS: &[&[Command]] = &[
+    bucket::COMMANDS,
+    lifecycle::COMMANDS,
+    user::COMMANDS,
+    key::COMMANDS,
+    access::COMMANDS,
+    stats::COMMANDS,
+];
 
 /// What a command works on.
 pub struct Context<'a> {

@@ -5,6 +5,7 @@ mod admin;
 mod backup;
 mod bucket;
 mod channel;
+mod gauges;
 mod grant;
 mod healthcheck;
 mod key;
@@ -14,6 +15,7 @@ mod notify;
 mod progress;
 mod restore;
 mod server;
+mod stats;
 mod user;
 mod verify;
 

@@ -2,6 +2,7 @@
 
 use super::admin::{self, Context};
 use super::channel::Channel;
+use super::gauges;
 use super::notify::Notifier;
 use crate::access::Gate;
 use crate::access::registry::Registry;
@@ -9,7 +10,7 @@ use crate::auth::{AuthConfig, Throttle};
 use crate::config::{Config, Durability};
 use crate::http::{Handler, Server, ServerConfig};
 use crate::jobs;
-use crate::s3::{App, Websites};
+use crate::s3::{App, Metrics, MetricsAccess, Websites};
 use crate::store::{Kek, LogSpool, MasterKey, OpenError, SharedStore, Store, StoreConfig};
 use crate::types::notification::TargetName;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -64,6 +65,10 @@ pub fn run(config: &Config) -> Result<(), String> {
         master,
         region,
         website_domains: config.website_domains.clone(),
+        metrics: Metrics::new(MetricsAccess {
+            public: config.metrics_public,
+            token: config.metrics_token.clone(),
+        }),
         logs: Arc::clone(&logs),
         host_id: "jog".to_owned(),
         lifecycle_day_ms: day_ms,
@@ -77,7 +82,13 @@ pub fn run(config: &Config) -> Result<(), String> {
         }
         None => None,
     };
-    let server = listen(config, config.port, "JOG_PORT", app)?;
+    let server = listen(config, config.port, "JOG_PORT", Arc::clone(&app) as Arc<dyn Handler>)?;
+    let (connections, threads) = (server.stats(), config.threads);
+    app.metrics.also(move |page| gauges::write(page, &connections, threads));
+    if let Some(schedule) = config.scrub {
+        jobs::start_scrub(&store, schedule, config.scrub_rate)
+            .map_err(|e| format!("cannot start a thread: {e}"))?;
+    }
     if let Some(websites) = &websites {
         log::info!("websites are on {}", websites.address());
     }

@@ -3,11 +3,13 @@
 mod deliver;
 pub mod lifecycle;
 mod logs;
+mod scrub;
 mod webhook;
 
 pub use deliver::{DELIVERED, FAILED};
+pub use scrub::SCRUBBED_BYTES;
 
-use crate::config::Webhook;
+use crate::config::{Schedule, Webhook};
 use crate::store::{Kek, LogSpool, SharedStore};
 use std::io;
 use std::sync::Arc;
@@ -60,4 +62,11 @@ pub fn start_delivery(store: &SharedStore, webhooks: &[Webhook]) -> io::Result<(
         Builder::new().name("jog-events".to_owned()).spawn(run)?;
     }
     Ok(())
+}
+
+/// Starts the thread that scrubs. It ends with the process: it only reads.
+pub fn start_scrub(store: &SharedStore, schedule: Schedule, rate: u64) -> io::Result<()> {
+    let store = Arc::clone(store);
+    let run = move || scrub::run(&store, &schedule, rate);
+    Builder::new().name("jog-scrub".to_owned()).spawn(run).map(|_| ())
 }

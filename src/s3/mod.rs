@@ -18,6 +18,7 @@ mod list;
 mod lock;
 mod logging;
 mod metadata;
+mod metrics;
 mod multipart;
 mod multipart_form;
 mod notification;
@@ -35,6 +36,7 @@ mod versioning;
 mod website;
 
 pub use error::{Code, S3Error};
+pub use metrics::{Metrics, MetricsAccess, Page};
 pub use website::Websites;
 
 use crate::access::{Authorized, Gate, Owner, Requester};
@@ -69,6 +71,8 @@ pub struct App {
     pub region: String,
     /// `JOG_WEBSITE_DOMAIN`: requests to `bucket.domain` are for a website.
     pub website_domains: Vec<String>,
+    /// What is counted of requests.
+    pub metrics: Metrics,
     /// Where the lines of access logs wait for their delivery.
     pub logs: Arc<LogSpool>,
     /// HostId of every answer.
@@ -211,6 +215,9 @@ impl App {
     /// JOG's own resources, below a path that no bucket can have.
     fn operate(&self, request: &Request) -> Option<Response> {
         let name = request.path.strip_prefix("/_jog/")?;
+        if name == "metrics" && request.method == Method::Get {
+            return Some(self.metrics_page(request));
+        }
         if name != "health" || !matches!(request.method, Method::Get | Method::Head) {
             return Some(Response::new(404));
         }
@@ -340,7 +347,7 @@ impl Handler for App {
             return response.header("x-amz-request-id", request.id.as_str());
         }
         if let Some(response) = self.website(request) {
-            return response;
+            return self.metrics.follow("Website", request, response);
         }
         let mut label = Label::default();
         let result = self.run(request, body, &mut label);
@@ -385,6 +392,7 @@ impl App {
         if let Some(cors) = cors {
             response = cors::decorate(response, request, cors);
         }
+        let operation = label.operation;
         let own = access_log(request, &label, &response, code);
         let bucket = logging::note(self, request, &mut label, &response, code);
         if own.is_some() || bucket.is_some() {
@@ -393,7 +401,8 @@ impl App {
                 bucket.into_iter().for_each(|bucket| bucket(sent));
             }));
         }
-        response
+        self.metrics
+            .follow(operation, request, response)
             .header("x-amz-request-id", request.id.as_str())
             .header("x-amz-id-2", self.host_id.as_str())
             .header("server", "JOG")
@@ -437,4 +446,9 @@ pub(crate) fn document(status: u16, xml: crate::xml::Writer) -> Response {
     Response::new(status)
         .header("content-type", "application/xml")
         .payload(Payload::Bytes(xml.finish()))
+}
+
+/// Reads since the start that found other bytes than those that were stored.
+pub fn corrupt_reads() -> u64 {
+    object::CORRUPT_READS.load(std::sync::atomic::Ordering::Relaxed)
 }

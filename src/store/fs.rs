@@ -7,12 +7,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// Mode of files: the owner's alone, since nobody else has a permission that JOG could check.
 pub const FILE_MODE: u32 = 0o600;
 /// Mode of folders.
 const DIR_MODE: u32 = 0o700;
+
+/// Files and folders that this process has made durable, without those of SQLite.
+pub static SYNCS: AtomicU64 = AtomicU64::new(0);
 
 /// Lets the n-th call fail and every later one with it, as if the machine had stopped. For tests.
 #[derive(Debug)]
@@ -82,6 +85,7 @@ impl Fs {
         if !self.durable {
             return Ok(());
         }
+        SYNCS.fetch_add(1, Ordering::Relaxed);
         self.call("fdatasync", path, || file.sync_data())
     }
 
@@ -90,6 +94,7 @@ impl Fs {
         if !self.durable {
             return Ok(());
         }
+        SYNCS.fetch_add(1, Ordering::Relaxed);
         self.call("fsync", path, || dir.sync_all())
     }
 
@@ -98,6 +103,7 @@ impl Fs {
         if !self.durable {
             return Ok(());
         }
+        SYNCS.fetch_add(1, Ordering::Relaxed);
         self.call("syncfs", path, || Ok(rustix::fs::syncfs(File::open(path)?)?))
     }
 

@@ -48,6 +48,7 @@ mod schema;
 mod seal;
 mod signal;
 mod spool;
+mod stats;
 mod upkeep;
 mod uploads;
 mod users;
@@ -69,6 +70,7 @@ pub use outbox::{Doing, Notice, Outbox, QueuedEvent, Telling};
 pub use rename::{Rename, Renamed};
 pub use seal::{KEY_BYTES, Kek, Seal, SealMode, Sealing};
 pub use spool::{LogBatch, LogKeyFormat, LogSpool, LogTarget};
+pub use stats::{LastBackup, LastScrub, Stats};
 pub use users::{Identities, KeyRow, NewKey, NewUser, UserChange, UserRefused, UserRow};
 pub use versions::Change;
 

@@ -2,7 +2,7 @@
 
 use super::db::lock;
 use crate::limits::CHECKPOINT_FRAMES;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub struct Signal {
     checkpoint_asked: AtomicBool,
     wal_frames: AtomicU64,
     moved_frames: AtomicU64,
+    /// When the last checkpoint ended, in milliseconds since 1970; 0: none since the start.
+    pub checkpoint_ms: AtomicI64,
     /// The upkeep thread waits without a deadline: nothing was committed since it looked.
     idle: AtomicBool,
     stopping: AtomicBool,

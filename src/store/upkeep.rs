@@ -238,6 +238,7 @@ impl Store {
         };
         let (log, moved) = passive()?;
         self.signal.checkpointed(moved);
+        self.signal.checkpoint_ms.store(now_ms(), Ordering::Relaxed);
         if log > moved && log >= 4 * CHECKPOINT_FRAMES {
             self.writer.exclusive(|_| passive())?;
         }

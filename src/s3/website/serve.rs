@@ -380,6 +380,7 @@ mod tests {
                 targets: Vec::new(),
                 region: "us-east-1".to_owned(),
                 website_domains: vec!["web.example".to_owned()],
+                metrics: crate::s3::Metrics::new(Default::default()),
                 logs: Arc::new(LogSpool::open(&dir, Duration::from_secs(60), false).unwrap()),
                 host_id: "jog".to_owned(),
             };
