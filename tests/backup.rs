@@ -212,6 +212,10 @@ fn a_further_snapshot_copies_what_is_new_and_pruning_takes_what_nobody_needs() {
         std::thread::sleep(Duration::from_millis(2));
     }
     assert_eq!(tree(&dest).len(), 8);
+    // The last but one needs what the last one does not.
+    store.delete_object(b.id, &key("k0"), Delete::default()).unwrap().unwrap();
+    let conn = rusqlite::Connection::open(data.join("metadata.db")).unwrap();
+    conn.execute("DELETE FROM garbage", []).unwrap();
     let config = BackupConfig { keep: Some(2), trash: false, ..backup_config(&data, &dest) };
     let report = run(&config);
     assert_eq!(report.removed, names[..3]);
@@ -381,8 +385,8 @@ fn a_restore_goes_on_after_a_fault_at_each_call_and_nobody_opens_half_of_it() {
             break;
         }
         if broken.is_err() && dir.join("buckets").exists() {
-            let opened = Store::open(self::config(&dir));
             let whole = dir.join("metadata.db").exists() && !dir.join("restoring.json").exists();
+            let opened = Store::open(self::config(&dir));
             match opened {
                 Err(OpenError::Restoring) => assert!(!whole),
                 Ok(_) => {
