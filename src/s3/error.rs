@@ -192,6 +192,7 @@ impl S3Error {
 impl From<StoreError> for S3Error {
     fn from(error: StoreError) -> Self {
         let code = match error {
+            StoreError::Refused(refused) => return refused.into(),
             StoreError::Full => Code::StorageFull,
             StoreError::Busy => Code::SlowDown,
             StoreError::Io { .. }

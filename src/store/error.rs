@@ -1,5 +1,6 @@
 //! What can go wrong in the store. Absence is not an error; it is an `Option`.
 
+use super::{Outcome, Refused};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,9 @@ pub enum StoreError {
     Commit(String),
     /// metadata.db stayed locked by another process beyond the busy timeout.
     Busy,
+    /// A job decided against what was asked, so its transaction is undone. Never seen outside of the
+    /// store, see [`undone`].
+    Refused(Refused),
     /// The disk is full, or free space is under the floor.
     Full,
 }
@@ -37,6 +41,7 @@ impl StoreError {
             Self::Full => Self::Full,
             Self::Busy => Self::Busy,
             Self::WrongKey => Self::WrongKey,
+            Self::Refused(refused) => Self::Refused(*refused),
             Self::Corrupt(what) => Self::Corrupt(what.clone()),
             Self::Commit(what) => Self::Commit(what.clone()),
             Self::Io { .. } | Self::Sqlite(_) => Self::Commit(self.to_string()),
@@ -49,6 +54,21 @@ impl StoreError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             _ => Self::Io { op, path: path.to_owned(), source },
         }
+    }
+}
+
+/// What a job in a transaction gives: one that is refused fails, so that nothing stays of what it
+/// had done before it knew.
+pub(super) fn undo<T>(outcome: Outcome<T>) -> Result<T, StoreError> {
+    outcome?.map_err(StoreError::Refused)
+}
+
+/// The outcome of a transaction whose job ended with [`undo`].
+pub(super) fn undone<T>(result: Result<T, StoreError>) -> Outcome<T> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(StoreError::Refused(refused)) => Ok(Err(refused)),
+        Err(error) => Err(error),
     }
 }
 
@@ -73,6 +93,7 @@ impl fmt::Display for StoreError {
             Self::WrongKey => f.write_str("the bytes are encrypted with another key"),
             Self::Commit(what) => write!(f, "commit: {what}"),
             Self::Busy => f.write_str("metadata.db stayed locked by another process"),
+            Self::Refused(refused) => write!(f, "refused: {refused:?}"),
             Self::Full => f.write_str("the disk is full"),
         }
     }

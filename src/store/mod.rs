@@ -78,6 +78,7 @@ use crate::limits::BLOB_RESERVE;
 use crate::types::{BucketName, ObjectKey, Precondition, Span, VersionId, Versioning};
 use blob::{Blobs, Segment};
 use db::{Readers, Writer, lock};
+use error::{undo, undone};
 use rows::Touched;
 use signal::Signal;
 use std::collections::BTreeSet;
@@ -166,7 +167,9 @@ impl Store {
     /// Changes a bucket; seen by every request that starts after it returned.
     pub fn change_bucket(&self, bucket: i64, change: BucketChange) -> Outcome<()> {
         let rules = matches!(change, BucketChange::Config(ConfigKind::Lifecycle, _));
-        let done = self.writer.write(move |conn| buckets::change(conn, bucket, &change));
+        let change =
+            move |conn: &rusqlite::Connection| undo(buckets::change(conn, bucket, &change));
+        let done = undone(self.writer.write(change));
         // Also after a failure: it may have been committed all the same.
         self.cache.clear();
         self.touch(bucket);
@@ -357,9 +360,10 @@ impl Store {
     ) -> Outcome<VersionId> {
         let key = key.clone();
         let touched = self.writer.rows.one(bucket, &key);
-        let done = self.writer.write_after(Vec::new(), touched, move |conn| {
-            versions::change(conn, bucket, &key, id, &change)
-        });
+        let change = move |conn: &rusqlite::Connection| {
+            undo(versions::change(conn, bucket, &key, id, &change))
+        };
+        let done = undone(self.writer.write_after(Vec::new(), touched, change));
         self.touch(bucket);
         done
     }
@@ -422,8 +426,8 @@ impl Store {
         self.check_space()?;
         let manifest = ManifestId(self.manifest_id()?);
         let upload = uploads::fresh(new, manifest, open::random_u64());
-        let create = move |conn: &rusqlite::Connection| uploads::create(conn, bucket, upload);
-        let done = self.writer.write_after(Vec::new(), Touched::Nothing, create);
+        let create = move |conn: &rusqlite::Connection| undo(uploads::create(conn, bucket, upload));
+        let done = undone(self.writer.write_after(Vec::new(), Touched::Nothing, create));
         self.touch(bucket);
         done
     }

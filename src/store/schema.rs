@@ -226,3 +226,66 @@ pub fn migrate(conn: &mut Connection) -> Result<(), OpenError> {
     tx.commit().map_err(StoreError::from)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A database of the first layout, with a bucket that has objects and an unfinished upload, and
+    /// an empty one.
+    fn first_layout() -> Connection {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(MIGRATIONS[0]).unwrap();
+        conn.execute_batch(
+            "INSERT INTO owners VALUES (1, 'somebody');
+             INSERT INTO buckets VALUES (1, 'full', 5, 1, ''), (2, 'empty', 6, 1, 'eu');
+             INSERT INTO objects VALUES
+                 (1, x'61', 7000, 10, 7, 'e', 1, NULL, 1, 77, NULL, '[]'),
+                 (1, x'62', 8000, 5, 8, 'f', 2, NULL, 1, NULL, 88, '[]');
+             INSERT INTO uploads (manifest, bucket, key, upload_id, started_ms, owner, meta)
+                 VALUES (99, 1, x'63', 'u', 9, 1, '[]');
+             INSERT INTO parts VALUES (88, 1, 5, 8, x'00', 2, NULL, 78),
+                 (99, 1, 3, 9, x'00', 3, NULL, 79), (99, 2, 4, 9, x'00', 4, NULL, 80);
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        conn
+    }
+
+    #[test]
+    fn a_database_of_the_first_layout_is_brought_up_to_date() {
+        let mut conn = first_layout();
+        migrate(&mut conn).unwrap();
+        let version: i64 = conn.query_row("PRAGMA user_version", [], |r| r.get(0)).unwrap();
+        assert_eq!(version, MIGRATIONS.len() as i64);
+        let one = |sql: &str| -> (i64, i64, i64, i64) {
+            let row = |r: &rusqlite::Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?));
+            conn.query_row(sql, [], row).unwrap()
+        };
+        let usage = "SELECT bytes, objects, versions, uploading FROM usage WHERE bucket = ";
+        assert_eq!(one(&format!("{usage}1")), (15, 2, 2, 7));
+        assert_eq!(one(&format!("{usage}2")), (0, 0, 0, 0));
+        let objects = "SELECT count(*), sum(null_version), sum(legal_hold), sum(size) FROM objects
+                       WHERE tags IS NULL AND seal IS NULL AND acl IS NULL AND retention IS NULL";
+        assert_eq!(one(objects), (2, 2, 0, 15));
+        let buckets = "SELECT count(*), sum(versioning), sum(lock), count(quota) FROM buckets";
+        assert_eq!(one(buckets), (2, 0, 0, 0));
+        // Once is enough.
+        migrate(&mut conn).unwrap();
+        assert_eq!(one(&format!("{usage}1")), (15, 2, 2, 7));
+    }
+
+    #[test]
+    fn a_newer_database_is_refused() {
+        let mut conn = first_layout();
+        conn.pragma_update(None, "user_version", MIGRATIONS.len() as i64 + 1).unwrap();
+        let refused = migrate(&mut conn).unwrap_err();
+        assert!(matches!(refused, OpenError::Newer { .. }));
+        let tables: i64 = conn
+            .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'versions'", [], |r| {
+                r.get(0)
+            })
+            .unwrap();
+        assert_eq!(tables, 0, "it was not touched");
+    }
+}

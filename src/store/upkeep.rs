@@ -3,6 +3,7 @@
 //! written, so an idle server wakes nobody and touches no disk.
 
 use super::db::open_writer;
+use super::error::{undo, undone};
 use super::rows::Touched;
 use super::{Store, StoreError};
 use crate::limits::{CHECKPOINT_FRAMES, REPLICATED_CHECKPOINT_FRAMES, SQLITE_BUSY_MS};
@@ -176,13 +177,15 @@ impl Store {
                 report(self.writer.cut_wal());
             }
         }
-        match self.writer.write_freeing(touched, job.clone()) {
+        let job = move |conn: &rusqlite::Connection| undo(job(conn));
+        let done = match self.writer.write_freeing(touched, job.clone()) {
             Err(StoreError::Full) => {
                 self.make_room(|s| s.min_free)?;
                 self.writer.write_freeing(touched, job)
             }
             other => other,
-        }
+        };
+        undone(done)
     }
 
     /// Gives the room of a long WAL back.

@@ -1,5 +1,6 @@
 //! Writes and deletes of objects, each in one transaction with the events that tell of it.
 
+use super::error::{undo, undone};
 use super::objects::{self, NewRow};
 use super::outbox::{Notice, Outbox};
 use super::rows::Touched;
@@ -79,13 +80,13 @@ impl Store {
         let result = self
             .blobs
             .folders_of(&files)
-            .and_then(|folders| self.writer.write_after(folders, touched, job));
+            .and_then(|folders| self.writer.write_after(folders, touched, |conn| undo(job(conn))));
         match &result {
-            Ok(Ok(_)) => files.into_iter().for_each(WrittenBlob::keep),
-            Ok(Err(_)) | Err(StoreError::Full | StoreError::Busy) => drop(files),
+            Ok(_) => files.into_iter().for_each(WrittenBlob::keep),
+            Err(StoreError::Refused(_) | StoreError::Full | StoreError::Busy) => drop(files),
             Err(_) => files.into_iter().for_each(WrittenBlob::leave),
         }
-        result
+        undone(result)
     }
 
     /// [`Store::delete_object`]; `notice`: who is told of it.
@@ -141,11 +142,11 @@ impl Store {
         let row = NewRow { key, size, etag, crc64, checksum, meta, owner, data, extra };
         let (upload, outbox) = (upload.clone(), Arc::clone(&self.outbox));
         let touched = self.writer.rows.one(bucket, &row.key);
-        let done = self.writer.write_after(Vec::new(), touched, move |conn| {
+        let done = undone(self.writer.write_after(Vec::new(), touched, move |conn| {
             let stored = uploads::complete(conn, bucket, &upload, &numbers, &row, &if_)?;
             tell_stored(conn, &outbox, notice.as_deref(), &row, &stored)?;
-            Ok(stored)
-        });
+            undo(Ok(stored))
+        }));
         self.touch(bucket);
         done
     }
