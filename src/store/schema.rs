@@ -258,21 +258,21 @@ mod tests {
         migrate(&mut conn).unwrap();
         let version: i64 = conn.query_row("PRAGMA user_version", [], |r| r.get(0)).unwrap();
         assert_eq!(version, MIGRATIONS.len() as i64);
-        let one = |sql: &str| -> (i64, i64, i64, i64) {
+        fn numbers(conn: &Connection, sql: &str) -> (i64, i64, i64, i64) {
             let row = |r: &rusqlite::Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?));
             conn.query_row(sql, [], row).unwrap()
-        };
+        }
         let usage = "SELECT bytes, objects, versions, uploading FROM usage WHERE bucket = ";
-        assert_eq!(one(&format!("{usage}1")), (15, 2, 2, 7));
-        assert_eq!(one(&format!("{usage}2")), (0, 0, 0, 0));
+        assert_eq!(numbers(&conn, &format!("{usage}1")), (15, 2, 2, 7));
+        assert_eq!(numbers(&conn, &format!("{usage}2")), (0, 0, 0, 0));
         let objects = "SELECT count(*), sum(null_version), sum(legal_hold), sum(size) FROM objects
                        WHERE tags IS NULL AND seal IS NULL AND acl IS NULL AND retention IS NULL";
-        assert_eq!(one(objects), (2, 2, 0, 15));
+        assert_eq!(numbers(&conn, objects), (2, 2, 0, 15));
         let buckets = "SELECT count(*), sum(versioning), sum(lock), count(quota) FROM buckets";
-        assert_eq!(one(buckets), (2, 0, 0, 0));
+        assert_eq!(numbers(&conn, buckets), (2, 0, 0, 0));
         // Once is enough.
         migrate(&mut conn).unwrap();
-        assert_eq!(one(&format!("{usage}1")), (15, 2, 2, 7));
+        assert_eq!(numbers(&conn, &format!("{usage}1")), (15, 2, 2, 7));
     }
 
     #[test]
