@@ -131,9 +131,9 @@ fn modules_know_only_those_below_them() {
 fn the_environment_and_the_network_have_their_places() {
     // What is named, and the beginnings of the paths that may name it.
     const PLACES: &[(&str, &[&str])] = &[
-        ("env::var", &["config.rs", "cli/"]),
+        ("env::var", &["config.rs", "config/", "cli/"]),
         ("env::args", &["config.rs", "cli/", "main.rs"]),
-        ("std::env", &["config.rs", "cli/", "main.rs"]),
+        ("std::env", &["config.rs", "config/", "cli/", "main.rs"]),
         ("httparse", &["http/"]),
         ("TcpListener", &["http/"]),
         ("TcpStream", &["http/", "cli/healthcheck.rs", "jobs/webhook.rs"]),

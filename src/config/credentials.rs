@@ -2,6 +2,7 @@
 
 use super::{ConfigError, Values};
 use base64::{Engine, prelude::BASE64_STANDARD};
+use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 /// A credential, from the environment or from a file.
@@ -17,13 +18,20 @@ pub(super) fn credential(
         return Ok(values.is_set(env).then(|| values.get(env).0.to_owned()));
     }
     let path = values.get(file_env).0;
-    let text = std::fs::read_to_string(path)
+    let text = std::fs::read_to_string(credential_file(path))
         .map_err(|e| ConfigError(format!("{file_env}={path}: cannot read it: {e}")))?;
     let text = text.trim();
     if text.is_empty() {
         return Err(ConfigError(format!("{file_env}={path}: the file is empty")));
     }
     Ok(Some(text.to_owned()))
+}
+
+/// A name alone may be one of systemd's credentials, which lie elsewhere for each unit; else a path.
+fn credential_file(path: &str) -> PathBuf {
+    let dir = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|_| !path.contains('/'));
+    let file = dir.map(|dir| PathBuf::from(dir).join(path)).filter(|file| file.exists());
+    file.unwrap_or_else(|| PathBuf::from(path))
 }
 
 /// 32 bytes as 64 hex digits or in base64. The error does not show the value.

@@ -204,6 +204,14 @@ fn secret_files() {
     server.get("/").send().expect(200);
     let wrong = server.get("/").signer(|s| s.secret_key = "minioadmin".to_owned()).send();
     wrong.expect_error(403, "SignatureDoesNotMatch");
+    // As systemd's LoadCredential gives it.
+    let credentials = dir.path().to_str().expect("a path of ours is UTF-8");
+    let vars = [
+        ("JOG_ACCESS_KEY", "abc"),
+        ("JOG_SECRET_KEY_FILE", "secret"),
+        ("CREDENTIALS_DIRECTORY", credentials),
+    ];
+    assert!(run(&["config"], &vars).status.success());
     let vars = [("JOG_ACCESS_KEY", "abc"), ("JOG_SECRET_KEY_FILE", secret.as_str())];
     let shown = run(&["config"], &vars);
     assert!(shown.status.success());
