@@ -1,12 +1,17 @@
 # make build   the release binary, bin/jog
 # make test    everything: unit and integration tests, real clients
 # make check   formatting and lints
-# make musl    the static binary for x86_64, bin/jog-x86_64-linux-musl (needs musl-tools and the target)
-# make conformance   Ceph's s3-tests, compared with the lists in tests/conformance
+# make musl    the static binaries, bin/jog-CPU-linux-musl (needs rustup and python3 with venv)
+# make deb     Debian packages of them, bin/jog_VERSION_ARCH.deb
+# make test-static, test-deb, test-docker
+#              start the binaries, each once; install the package on a Debian that is really booted;
+#              build the image and run docker-compose.yml
+# make conformance
+#              Ceph's s3-tests, compared with the lists in tests/conformance
 # make bench   measures put, get, head and list over real connections
 CARGO ?= cargo
 
-.PHONY: build test conformance test-rust test-clients check musl bench clean
+.PHONY: build test conformance test-rust test-clients check musl deb test-static test-deb test-docker bench clean
 
 build:
 	$(CARGO) build --release --locked --bin jog
@@ -25,15 +30,42 @@ check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
 
-MUSL = x86_64-unknown-linux-musl
-MAX_STATIC_BYTES = 5242880
+# armv7 where rustup has a standard library for it: make musl CPUS='x86_64 aarch64 armv7'
+CPUS = x86_64 aarch64
+target_x86_64 = x86_64-unknown-linux-musl
+target_aarch64 = aarch64-unknown-linux-musl
+target_armv7 = armv7-unknown-linux-musleabihf
+arch_x86_64 = amd64
+arch_aarch64 = arm64
+arch_armv7 = armhf
+NATIVE := $(shell uname -m)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+STATIC = $(CPUS:%=bin/jog-%-linux-musl)
 
-musl:
-	$(CARGO) build --release --locked --bin jog --target $(MUSL)
-	mkdir -p bin
-	cp target/$(MUSL)/release/jog bin/jog-x86_64-linux-musl
-	test $$(stat -c %s bin/jog-x86_64-linux-musl) -le $(MAX_STATIC_BYTES)
-	bin/jog-x86_64-linux-musl version
+musl: $(CPUS:%=musl-%)
+
+musl-%:
+	packaging/static.sh $(target_$*) bin/jog-$*-linux-musl
+
+# Also that the same source gives the same bytes elsewhere.
+test-static: musl
+	REPRODUCE=$(target_$(NATIVE)) packaging/test-static.sh $(STATIC)
+
+deb: $(CPUS:%=deb-%)
+
+deb-%: musl-% musl-$(NATIVE)
+	packaging/deb/build.sh $(arch_$*) bin/jog-$*-linux-musl bin/jog-$(NATIVE)-linux-musl \
+		bin/jog_$(VERSION)_$(arch_$*).deb
+	if command -v lintian >/dev/null; then \
+		lintian --allow-root --fail-on error,warning bin/jog_$(VERSION)_$(arch_$*).deb; fi
+
+test-deb: deb-$(NATIVE)
+	packaging/deb/build.sh $(arch_$(NATIVE)) bin/jog-$(NATIVE)-linux-musl \
+		bin/jog-$(NATIVE)-linux-musl target/packaging/jog_next.deb $(VERSION)+next
+	packaging/deb/test.sh bin/jog_$(VERSION)_$(arch_$(NATIVE)).deb target/packaging/jog_next.deb
+
+test-docker:
+	packaging/docker/test.sh
 
 # Ceph's s3-tests against the release binary; clones the suite, see tests/conformance/run.py
 conformance: build
