@@ -1,0 +1,45 @@
+# bash completion for jog. It asks jog itself, so it knows what the installed jog knows.
+
+_jog() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} help words=
+    local first=${COMP_WORDS[1]:-}
+    COMPREPLY=()
+    help=$("${COMP_WORDS[0]}" help 2>/dev/null) || return
+
+    case $prev in
+    --*-file | --policy)
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        return
+        ;;
+    --data-dir)
+        mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+        return
+        ;;
+    --durability) words='full os' ;;
+    --log-level) words='error warn info debug trace' ;;
+    --sigv2 | --trust-proxy) words='on off' ;;
+    *)
+        # Lines of commands have two spaces before them, those of their help six.
+        if [ "$COMP_CWORD" -eq 1 ]; then
+            words=$(sed -n 's/^  \([a-z][a-z]*\)\( .*\|$\)/\1/p' <<<"$help" | sort -u)
+        elif [ "$COMP_CWORD" -eq 2 ] && [[ $cur != -* ]]; then
+            words=$(sed -n "s/^  $first \([a-z][a-z]*\)\( .*\|\$\)/\1/p" <<<"$help" | sort -u)
+        fi
+        if [[ $cur == -* ]]; then
+            case $first in
+            server | config | healthcheck)
+                words=$(sed -n 's/^  \(--[a-z0-9-]*\) .*/\1/p' <<<"$help")
+                ;;
+            *)
+                words=$(sed -n "/^  $first /,/^      [a-z]/p" <<<"$help" |
+                    grep -o -- '--[a-z-]*' | sort -u)
+                words="$words --data-dir"
+                ;;
+            esac
+        fi
+        ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -F _jog jog
