@@ -7,12 +7,23 @@ use super::{BackupDir, BackupError, Progress, Snapshot, Watch, remove_flat, sync
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// The snapshots before the last `keep` complete ones. An incomplete one counts for nothing: it
-/// never drives out a complete one, and goes when all that are kept are newer.
-fn superfluous(snapshots: &[Snapshot], keep: usize) -> &[Snapshot] {
-    let complete = |(at, s): (usize, &Snapshot)| s.manifest.is_complete().then_some(at);
-    let oldest = snapshots.iter().enumerate().rev().filter_map(complete).nth(keep.max(1) - 1);
-    &snapshots[..oldest.unwrap_or(0)]
+/// Parts snapshots, oldest first, into those that go and those that stay: the last `keep` complete
+/// ones, and the last `keep` of all. So an incomplete one never drives out a complete one, and
+/// those do not pile up while nobody mends what is lost.
+fn part(snapshots: Vec<Snapshot>, keep: usize) -> (Vec<Snapshot>, Vec<Snapshot>) {
+    let (mut all, mut complete) = (0, 0);
+    let mut stays: Vec<bool> = Vec::new();
+    for snapshot in snapshots.iter().rev() {
+        let whole = snapshot.manifest.is_complete();
+        stays.push(all < keep || (whole && complete < keep));
+        all += 1;
+        complete += usize::from(whole);
+    }
+    let (mut old, mut kept) = (Vec::new(), Vec::new());
+    for (snapshot, stays) in snapshots.into_iter().zip(stays.into_iter().rev()) {
+        if stays { kept.push(snapshot) } else { old.push(snapshot) }
+    }
+    (old, kept)
 }
 
 /// Keeps so many complete snapshots, at least one. Gives the names of those that went, and the
@@ -22,10 +33,9 @@ pub fn prune(
     keep: usize,
     watch: &mut Watch<'_>,
 ) -> Result<(Vec<String>, Total), BackupError> {
-    let snapshots = dir.snapshots()?;
-    let old = superfluous(&snapshots, keep);
+    let (old, kept) = part(dir.snapshots()?, keep.max(1));
     let mut removed = Vec::new();
-    for snapshot in old {
+    for snapshot in &old {
         // First the manifest: a snapshot without one is none.
         dir.fs.unlink(&snapshot.dir.join(manifest::FILE))?;
         sync_dir(&dir.fs, &snapshot.dir)?;
@@ -34,7 +44,7 @@ pub fn prune(
     }
     sync_dir(&dir.fs, &dir.snapshots_dir())?;
     let census = Census::new()?;
-    for snapshot in &snapshots[old.len()..] {
+    for snapshot in &kept {
         census.look(Source::Still(&snapshot.metadata()))?.count()?;
     }
     let mut pruned = Total::default();
@@ -88,17 +98,23 @@ mod tests {
                 lost: Vec::new(),
             },
         };
-        let count = |lost: &[u64], keep| {
-            superfluous(&lost.iter().map(|n| snapshot(*n)).collect::<Vec<_>>(), keep).len()
+        let stay = |lost: &[u64], keep| {
+            let numbered = lost.iter().enumerate().map(|(at, n)| {
+                let snapshot = snapshot(*n);
+                Snapshot { name: at.to_string(), ..snapshot }
+            });
+            let (old, kept) = part(numbered.collect(), keep);
+            assert_eq!(old.len() + kept.len(), lost.len());
+            kept.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(count(&[0, 0, 0], 1), 2);
-        assert_eq!(count(&[0, 0, 0], 2), 1);
-        assert_eq!(count(&[0, 0, 0], 4), 0);
-        // Never less than one, and never a complete one for one that is not.
-        assert_eq!(count(&[0, 0, 0], 0), 2);
-        assert_eq!(count(&[0, 1, 1], 1), 0);
-        assert_eq!(count(&[1, 0, 1], 1), 1);
-        assert_eq!(count(&[1, 1], 1), 0);
-        assert_eq!(count(&[], 1), 0);
+        assert_eq!(stay(&[0, 0, 0], 1), "2");
+        assert_eq!(stay(&[0, 0, 0], 2), "1 2");
+        assert_eq!(stay(&[0, 0, 0], 4), "0 1 2");
+        // Never a complete one for one that is not, and no pile of those either.
+        assert_eq!(stay(&[0, 1, 1], 1), "0 2");
+        assert_eq!(stay(&[1, 0, 1], 1), "1 2");
+        assert_eq!(stay(&[0, 0, 1, 1, 1], 2), "0 1 3 4");
+        assert_eq!(stay(&[1, 1], 1), "1");
+        assert_eq!(stay(&[], 1), "");
     }
 }
