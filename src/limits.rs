@@ -221,6 +221,8 @@ pub const LOG_RETRY: Duration = Duration::from_secs(30);
 pub const BACKUP_BATCH_FILES: usize = 1024;
 /// Their bytes.
 pub const BACKUP_BATCH_BYTES: u64 = 256 * 1024 * 1024;
+/// How long they wait for one another: what is durable need not be copied again after a crash.
+pub const BACKUP_BATCH_TIME: Duration = Duration::from_secs(10);
 /// Pages of metadata.db that a backup copies between two looks at what else there is to do.
 pub const BACKUP_STEP_PAGES: i32 = 1024;
 /// Lost objects that the manifest of a snapshot lists; the output of the command lists all.

@@ -362,6 +362,27 @@ fn the_first_backup_goes_on_after_a_fault_at_each_call() {
     }
 }
 
+#[test]
+fn files_that_have_arrived_before_an_interruption_are_not_copied_again() {
+    let folder = Folder::in_memory("backup");
+    let (data, dest) = (folder.path().join("d"), folder.path().join("b"));
+    let store = open(&data);
+    let b = bucket(&store, "many");
+    for n in 0..1100 {
+        put_ok(&store, &b, &format!("k{n}"), &content(n, 50));
+    }
+    let config = backup_config(&data, &dest);
+    // Three calls a file and one for its name, so some of the second batch are on their way.
+    let fault = Some(Fault::after(3 * 1060 + 1050));
+    assert!(backup(&BackupConfig { fault, ..config.clone() }, &mut |_| ()).is_err());
+    assert_eq!(tree(&dest).len(), 1024);
+    assert!(std::fs::read_dir(dest.join("incoming")).unwrap().count() > 0);
+    assert!(BackupDir::open(&dest).unwrap().snapshots().unwrap().is_empty());
+    let report = run(&config);
+    assert_eq!((report.new.files, report.manifest.files), (76, 1100));
+    assert!(look(&dest).is_sound() && !dest.join("incoming").exists());
+}
+
 fn tree_if_there(dir: &Path) -> usize {
     if dir.join("buckets").is_dir() { tree(dir).len() } else { 0 }
 }

@@ -5,7 +5,7 @@ use super::super::census::{Named, path_of};
 use super::super::fs::Fs;
 use super::super::{BlobId, StoreError};
 use super::{make_dirs, remove_flat};
-use crate::limits::{BACKUP_BATCH_BYTES, BACKUP_BATCH_FILES, IO_BUFFER_BYTES};
+use crate::limits::{BACKUP_BATCH_BYTES, BACKUP_BATCH_FILES, BACKUP_BATCH_TIME, IO_BUFFER_BYTES};
 use crc_fast::{CrcAlgorithm, Digest};
 use std::collections::HashSet;
 use std::fmt;
@@ -136,6 +136,7 @@ pub struct Carrier {
     /// Files that wait for their names, and their bytes.
     batch: Vec<(PathBuf, PathBuf)>,
     batch_bytes: u64,
+    batch_since: Instant,
     /// Folders that are there.
     made: HashSet<PathBuf>,
 }
@@ -161,6 +162,7 @@ impl Carrier {
             pace,
             batch: Vec::new(),
             batch_bytes: 0,
+            batch_since: Instant::now(),
             made: HashSet::new(),
         })
     }
@@ -205,8 +207,10 @@ impl Carrier {
             Ok(bytes) => {
                 self.batch.push((new, to));
                 self.batch_bytes += if linked { 0 } else { bytes };
-                if self.batch.len() >= BACKUP_BATCH_FILES || self.batch_bytes >= BACKUP_BATCH_BYTES
-                {
+                let full = self.batch.len() >= BACKUP_BATCH_FILES
+                    || self.batch_bytes >= BACKUP_BATCH_BYTES
+                    || self.batch_since.elapsed() >= BACKUP_BATCH_TIME;
+                if full {
                     self.settle()?;
                 }
                 Ok(Carried::New { bytes, linked })
@@ -245,6 +249,7 @@ impl Carrier {
             self.fs.rename(&new, &to)?;
         }
         self.batch_bytes = 0;
+        self.batch_since = Instant::now();
         Ok(())
     }
 
