@@ -330,6 +330,8 @@ fn a_fault_at_each_call_of_a_backup_leaves_only_whole_snapshots() {
     assert!(failed > 20, "{failed} of {calls} calls failed");
     let snapshots = BackupDir::open(&dest).unwrap().snapshots().unwrap();
     assert_eq!(snapshots.len(), 1);
+    // Nothing of those that failed is left.
+    assert_eq!(std::fs::read_dir(dest.join("snapshots")).unwrap().count(), 1);
     assert!(look(&dest).orphans.is_empty());
     let back = folder.path().join("r");
     bring_back(&restore_config(&dest, &back));
@@ -449,7 +451,9 @@ fn the_collector_waits_for_a_backup() {
     assert!(deleted && report.manifest.is_complete(), "{} lost", report.manifest.lost_files);
     assert_eq!(report.manifest.files, 200);
     // And then it goes on.
-    support::eventually("the files go", || tree(&data).is_empty());
+    let left = || support::rows(&data, "SELECT count(*) FROM garbage");
+    support::eventually("the files go", || left() == 0);
+    assert_eq!(tree(&data).len(), 0);
     store.close().unwrap();
     upkeep.join().unwrap();
     assert!(look(&dest).is_sound());
