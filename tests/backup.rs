@@ -453,9 +453,9 @@ fn the_collector_waits_for_a_backup() {
     // And then it goes on.
     let left = || support::rows(&data, "SELECT count(*) FROM garbage");
     support::eventually("the files go", || left() == 0);
-    assert_eq!(tree(&data).len(), 0);
     store.close().unwrap();
     upkeep.join().unwrap();
+    assert_eq!(tree(&data).len(), 0);
     assert!(look(&dest).is_sound());
 }
 
