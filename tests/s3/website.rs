@@ -1,5 +1,4 @@
-//! Websites: their configuration, and what their port and their hosts answer. That objects are
-//! served is tested in `src/s3/website/serve.rs`, with everybody allowed to read them.
+//! Websites: their configuration, and what their port and their hosts answer.
 
 use crate::support::{Request, Response, Server, shared};
 use std::net::SocketAddr;
@@ -168,4 +167,40 @@ fn without_a_setting_there_is_no_port() {
     let server = Server::start();
     server.get("/").send().expect(200);
     assert!(!server.log().contains("websites"));
+}
+
+/// What a bucket policy opens to everybody is shown, and nothing else.
+#[test]
+fn what_everybody_may_read_is_shown() {
+    let server = Server::with(&[("JOG_WEBSITE_PORT", "0"), ("JOG_SSE_KEY", &"0a".repeat(32))]);
+    let address = port(&server);
+    let bucket = server.bucket("web");
+    configure(&server, &bucket, SITE);
+    for key in ["index.html", "error.html", "docs/index.html", "private/index.html"] {
+        server.put(&format!("/{bucket}/{key}")).body(key).send().expect(200);
+    }
+    let sealed = server.put(&format!("/{bucket}/sealed.html")).body("sealed");
+    sealed.header("x-amz-server-side-encryption", "AES256").send().expect(200);
+    let policy = format!(
+        "{{\"Version\":\"2012-10-17\",\"Statement\":[\
+         {{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"s3:GetObject\",\
+           \"Resource\":\"arn:aws:s3:::{bucket}/*\"}},\
+         {{\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"s3:GetObject\",\
+           \"Resource\":\"arn:aws:s3:::{bucket}/private/*\"}}]}}"
+    );
+    server.put(&format!("/{bucket}?policy")).body(policy).send().expect(204);
+    let get = |target: &str| visit(address, target, &bucket);
+    for (target, body) in [
+        ("/", "index.html"),
+        ("/docs/", "docs/index.html"),
+        ("/index.html", "index.html"),
+        ("/sealed.html", "sealed"),
+    ] {
+        assert_eq!(get(target).expect(200).body, body.as_bytes(), "{target}");
+    }
+    assert_eq!(location(&get("/docs")), (302, "/docs/"));
+    let denied = get("/private/index.html").expect(403);
+    assert_eq!(denied.body, b"error.html");
+    // Whoever may not list the bucket does not learn what is not there.
+    assert_eq!(get("/none").expect(403).body, b"error.html");
 }
