@@ -6,9 +6,10 @@
 mod support;
 
 use jog::store::{
-    Data, Delete, Entry, Fault, ListQuery, OpenError, Store, StoreConfig, StoreError,
+    Bucket, BucketChange, Data, Delete, Entry, Fault, Found, ListQuery, OpenError, Store,
+    StoreConfig, StoreError,
 };
-use jog::types::Precondition;
+use jog::types::{Precondition, Versioning};
 use std::collections::{BTreeMap, BTreeSet};
 use support::{Folder, audit, collect, content, crc, get, key, name, rows};
 
@@ -24,6 +25,10 @@ struct World {
     buckets: BTreeSet<String>,
     objects: BTreeMap<(String, String), Print>,
     uploads: BTreeMap<(String, String), BTreeMap<u32, Print>>,
+    /// Buckets that keep versions.
+    kept: BTreeSet<String>,
+    /// The versions in them, newest first; `None`: a delete marker.
+    versions: BTreeMap<(String, String), Vec<Option<Print>>>,
 }
 
 /// One acknowledged operation.
@@ -41,6 +46,10 @@ enum Step {
     Copy(&'static str, &'static str, &'static str, &'static str),
     Delete(&'static str, &'static str),
     DeleteAll(&'static str, &'static [&'static str]),
+    /// The bucket keeps versions from now on.
+    Keep(&'static str),
+    /// The newest version of a key is removed for good.
+    DropNewest(&'static str, &'static str),
     Reopen,
     Collect,
 }
@@ -88,6 +97,16 @@ const SCRIPT: &[Step] = &[
     CreateBucket("two"),
     Put("two", "again", 8, 13),
     Reopen,
+    Keep("two"),
+    Put("two", "again", 9, 14),
+    Put("two", "again", 10, 0),
+    Delete("two", "again"),
+    Copy("one", "large", "two", "again"),
+    DropNewest("two", "again"),
+    DropNewest("two", "again"),
+    DropNewest("two", "again"),
+    Delete("two", "never"),
+    Collect,
 ];
 
 fn at(bucket: &str, key: &str) -> (String, String) {
@@ -114,9 +133,7 @@ impl World {
                 next.buckets.remove(bucket);
                 next.uploads.retain(|(of, _), _| of != bucket);
             }
-            Put(bucket, key, seed, len) => {
-                next.objects.insert(at(bucket, key), print(&content(seed, len)));
-            }
+            Put(bucket, key, seed, len) => next.add(bucket, key, print(&content(seed, len))),
             Start(bucket, key) => {
                 next.uploads.insert(at(bucket, key), BTreeMap::new());
             }
@@ -126,17 +143,34 @@ impl World {
             }
             Complete(bucket, key, parts) => {
                 next.uploads.remove(&at(bucket, key));
-                next.objects.insert(at(bucket, key), print(&of_parts(parts)));
+                next.add(bucket, key, print(&of_parts(parts)));
             }
             Abort(bucket, key) => {
                 next.uploads.remove(&at(bucket, key));
             }
             Copy(from, source, to, target) => {
                 let bytes = next.objects[&at(from, source)];
-                next.objects.insert(at(to, target), bytes);
+                next.add(to, target, bytes);
             }
             Delete(bucket, key) => {
                 next.objects.remove(&at(bucket, key));
+                if next.kept.contains(bucket) {
+                    next.versions.entry(at(bucket, key)).or_default().insert(0, None);
+                }
+            }
+            Keep(bucket) => {
+                next.kept.insert(bucket.to_owned());
+                for (of, bytes) in next.objects.iter().filter(|((of, _), _)| of == bucket) {
+                    next.versions.insert(of.clone(), vec![Some(*bytes)]);
+                }
+            }
+            DropNewest(bucket, key) => {
+                let versions = next.versions.get_mut(&at(bucket, key)).unwrap();
+                versions.remove(0);
+                match versions.first() {
+                    Some(Some(bytes)) => next.objects.insert(at(bucket, key), *bytes),
+                    _ => next.objects.remove(&at(bucket, key)),
+                };
             }
             DeleteAll(bucket, keys) => {
                 next.objects.retain(|(of, key), _| of != bucket || !keys.contains(&key.as_str()));
@@ -144,6 +178,33 @@ impl World {
             InFlight(..) | Reopen | Collect => {}
         }
         next
+    }
+
+    /// An object is written.
+    fn add(&mut self, bucket: &str, key: &str, bytes: Print) {
+        self.objects.insert(at(bucket, key), bytes);
+        if self.kept.contains(bucket) {
+            self.versions.entry(at(bucket, key)).or_default().insert(0, Some(bytes));
+        }
+    }
+
+    /// Reads the versions of a bucket that keeps them.
+    fn read_versions(&mut self, store: &Store, bucket: &Bucket, all: &ListQuery) {
+        self.kept.insert(bucket.name.as_str().to_owned());
+        for entry in store.list_versions(all, None).unwrap().entries {
+            let Entry::Item(version) = entry else { panic!("no delimiter, no prefix") };
+            let key = &version.summary.key;
+            let bytes = match store.version(bucket.id, key, version.version_id).unwrap() {
+                Some(Found::Object(object)) => {
+                    let bytes = support::read(store, bucket, &object, None, 4096).unwrap();
+                    Some(print(&bytes.expect("its file is there")))
+                }
+                Some(Found::Marker(_)) => None,
+                None => panic!("it is listed"),
+            };
+            let at = at(bucket.name.as_str(), key.as_str());
+            self.versions.entry(at).or_default().push(bytes);
+        }
     }
 
     /// The world that a store shows.
@@ -167,6 +228,9 @@ impl World {
                 let parts = store.parts(upload.manifest, 0, 1000).unwrap();
                 let parts = parts.iter().map(|p| (p.number, (p.size as usize, p.crc64))).collect();
                 world.uploads.insert(at(bucket.name.as_str(), upload.key.as_str()), parts);
+            }
+            if bucket.versioning != Versioning::Unversioned {
+                world.read_versions(store, &bucket, &all());
             }
             world.buckets.insert(bucket.name.as_str().to_owned());
         }
@@ -242,6 +306,20 @@ impl Run {
                 let (from, to) = (bucket(from), bucket(to));
                 support::copy(store, (&from, source), (&to, target))?.expect("it is there");
                 Ok(())
+            }
+            Keep(b) => {
+                let keep = BucketChange::Versioning(Versioning::Enabled);
+                store.change_bucket(bucket(b).id, keep).map(|done| done.unwrap())
+            }
+            DropNewest(b, k) => {
+                let bucket = bucket(b);
+                let version = match store.latest(&bucket, &key(k))? {
+                    Some(Found::Object(object)) => object.version_id(),
+                    Some(Found::Marker(marker)) => marker.version_id,
+                    None => panic!("it was made"),
+                };
+                let delete = Delete { version: Some(version), ..Delete::default() };
+                store.delete_object(bucket.id, &key(k), delete).map(|done| drop(done.unwrap()))
             }
             Delete(b, k) => {
                 store.delete_object(bucket(b).id, &key(k), Precondition::default())?.unwrap();
