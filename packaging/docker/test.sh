@@ -1,0 +1,183 @@
+#!/usr/bin/env bash
+# Builds the image and runs docker-compose.yml, without a Docker engine: packaging/docker/test.sh
+#
+# buildah builds the Dockerfile as it is, except that no registry is needed: the images that it begins
+# with are made here, of this machine's Debian, Rust and Litestream. podman-compose starts it with a
+# second JOG as the replica, starts it again, and restores it on an empty volume. Needs root, buildah,
+# podman, runc, mmdebstrap and busybox-static; where they cannot be had JOG_TEST_DOCKER=skip says so.
+set -euo pipefail
+
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+made=$repo/target/packaging
+
+if [ "${JOG_TEST_DOCKER:-}" = skip ]; then
+    echo "test-docker: SKIPPED, since JOG_TEST_DOCKER=skip: nothing was tested"
+    exit 0
+fi
+lacking=()
+[ "$(id -u)" = 0 ] || lacking+=("root")
+for program in buildah podman runc mmdebstrap curl; do
+    command -v "$program" >/dev/null || lacking+=("$program")
+done
+[ -x /bin/busybox ] || lacking+=("busybox-static")
+if [ ${#lacking[@]} -gt 0 ]; then
+    echo "test-docker: needs ${lacking[*]}; JOG_TEST_DOCKER=skip leaves this test out" >&2
+    exit 1
+fi
+tools=$("$repo/packaging/tools.sh")
+export PATH="$tools:$PATH"
+
+work=$(mktemp -d "$made/docker.XXXXXX")
+target=''
+export CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
+cat >"$CONTAINERS_STORAGE_CONF" <<TEXT
+[storage]
+driver = "vfs"
+graphroot = "$work/images"
+runroot = "$work/run"
+TEXT
+cat >"$CONTAINERS_CONF" <<TEXT
+[containers]
+netns = "host"
+default_ulimits = ["nofile=1024:$(ulimit -Hn)", "nproc=8192:8192"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+TEXT
+
+finish() {
+    local status=$?
+    if [ "$status" != 0 ]; then
+        tail -n 20 "$work/compose.log" >&2 || true
+        podman ps -a >&2 || true
+        podman logs --tail 30 jog_jog_1 >&2 || true
+    fi
+    compose down -v >/dev/null 2>&1 || true
+    [ -z "$target" ] || kill "$target" 2>/dev/null || true
+    [ "$status" = 0 ] || echo "test-docker: FAILED: ${step:-}" >&2
+    buildah rm --all >/dev/null 2>&1 || true
+    rm -rf "$work"
+    exit "$status"
+}
+trap finish EXIT
+step() {
+    step=$*
+    echo "test-docker: $step"
+}
+fail() {
+    echo "test-docker: $*" >&2
+    exit 1
+}
+until_ok() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || fail "not in time: $*"
+        sleep 0.2
+    done
+}
+# In the network of this machine, where the replica is.
+printf 'services: {jog: {network_mode: host}}\n' >"$work/host.yml"
+compose() {
+    (cd "$repo" && podman-compose -p jog -f docker-compose.yml -f "$work/host.yml" "$@")
+}
+# from_folder IMAGE FOLDER [ENV...] : an image of a folder
+from_folder() {
+    local image=$1 folder=$2
+    shift 2
+    printf 'FROM scratch\nCOPY . /\n' >"$work/from-folder"
+    [ $# = 0 ] || echo "ENV $*" >>"$work/from-folder"
+    buildah bud --quiet --isolation chroot -f "$work/from-folder" -t "$image" "$folder" >/dev/null
+}
+
+step "the Dockerfile and the scripts are well formed"
+hadolint "$repo/Dockerfile"
+if command -v shellcheck >/dev/null; then shellcheck "$repo/packaging/docker/entrypoint.sh"; fi
+
+step "the images that it begins with"
+mmdebstrap --quiet --variant=minbase --include=gcc,libc6-dev,musl-tools,ca-certificates \
+    bookworm "$work/rust" >&2
+mkdir -p "$work/base"/{bin,etc,tmp,usr/local/bin}
+cp /bin/busybox "$work/base/bin/busybox"
+for name in sh cat ls rm; do ln -s busybox "$work/base/bin/$name"; done
+mkdir -p "$work/litestream/usr/local/bin"
+cp "$("$repo/packaging/litestream/program.sh" "${LITESTREAM:-0.5}")" \
+    "$work/litestream/usr/local/bin/litestream"
+usual=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+from_folder localhost/jog-test-rust "$work/rust" PATH=/usr/local/cargo/bin:$usual \
+    RUSTUP_HOME=/usr/local/rustup CARGO_HOME=/usr/local/cargo
+from_folder localhost/jog-test-base "$work/base" PATH=$usual
+from_folder localhost/jog-test-litestream "$work/litestream"
+rm -rf "$work/rust"
+
+step "the image"
+buildah bud --quiet --isolation chroot --format docker -t localhost/jog \
+    --volume "${RUSTUP_HOME:-$HOME/.rustup}:/usr/local/rustup" \
+    --volume "${CARGO_HOME:-$HOME/.cargo}:/usr/local/cargo" \
+    --build-arg RUST_IMAGE=localhost/jog-test-rust \
+    --build-arg BASE_IMAGE=localhost/jog-test-base \
+    --build-arg LITESTREAM_IMAGE=localhost/jog-test-litestream \
+    -f "$repo/Dockerfile" "$repo" >"$work/build.log" 2>&1 || { tail -n 30 "$work/build.log"; false; }
+podman inspect --format '{{.HealthCheck}} {{.User}}' localhost/jog | grep -q 'healthcheck.* 10001:10001' ||
+    fail "no health check, or another user"
+
+step "a second JOG, for the replica"
+# That of the image, which is static.
+image=$(buildah from --name jog-test-copy localhost/jog)
+cp "$(buildah mount "$image")/usr/local/bin/jog" "$work/jog"
+mkdir "$work/target"
+JOG_PORT=9600 JOG_ADDRESS=127.0.0.1 JOG_DATA_DIR=$work/target JOG_ACCESS_KEY=replica \
+    JOG_SECRET_KEY=replica-secret "$work/jog" server 2>"$work/target.log" &
+target=$!
+s3() {
+    curl -sSf --max-time 20 --aws-sigv4 aws:amz:us-east-1:s3 \
+        -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' "$@"
+}
+until_ok 20 s3 -u replica:replica-secret -X PUT http://127.0.0.1:9600/backup-bucket
+jog() { s3 -u mykey:mysecret123 "$@"; }
+serves() { curl -sSf --max-time 5 http://127.0.0.1:9000/_jog/health; }
+export JOG_ACCESS_KEY=mykey JOG_SECRET_KEY=mysecret123
+
+step "docker compose up"
+compose up -d --no-build >>"$work/compose.log" 2>&1
+until_ok 30 serves
+podman exec jog_jog_1 jog healthcheck
+jog -X PUT http://127.0.0.1:9000/photos
+jog -X PUT --data-binary first http://127.0.0.1:9000/photos/a
+compose down >>"$work/compose.log" 2>&1
+
+step "up again, with Litestream"
+export LITESTREAM_REPLICA_URL=s3://backup-bucket/jog/metadata
+export LITESTREAM_ENDPOINT=http://127.0.0.1:9600
+export AWS_ACCESS_KEY_ID=replica AWS_SECRET_ACCESS_KEY=replica-secret
+compose up -d --no-build >>"$work/compose.log" 2>&1
+until_ok 30 serves
+[ "$(jog http://127.0.0.1:9000/photos/a)" = first ] || fail "the object is gone"
+jog -X PUT --data-binary second http://127.0.0.1:9000/photos/b
+in_replica() {
+    s3 -u replica:replica-secret "http://127.0.0.1:9600/backup-bucket?list-type=2&prefix=jog" |
+        grep -q '<Key>'
+}
+until_ok 20 in_replica
+sleep 3
+start=$SECONDS
+compose down >>"$work/compose.log" 2>&1
+[ $((SECONDS - start)) -lt 9 ] || fail "it does not end by itself"
+
+step "up once more, where the database and the replica are"
+compose up -d --no-build >>"$work/compose.log" 2>&1
+until_ok 30 serves
+[ "$(jog http://127.0.0.1:9000/photos/b)" = second ] || fail "the object is gone"
+volume() { podman volume inspect --format '{{.Mountpoint}}' jog_jog-data; }
+cp -a "$(volume)/buckets" "$work/buckets"
+compose down -v >>"$work/compose.log" 2>&1
+
+step "up on an empty volume: restored"
+compose up -d --no-build >>"$work/compose.log" 2>&1
+until_ok 30 serves
+jog 'http://127.0.0.1:9000/photos?list-type=2' | grep -q '<Key>b</Key>' || fail "nothing restored"
+cp -a "$work/buckets" "$(volume)/"
+[ "$(jog http://127.0.0.1:9000/photos/b)" = second ] || fail "the object is not served"
+
+echo "test-docker: 7 passed, 0 failed"
