@@ -2,6 +2,8 @@
 //! of every key the list of its versions, newest first. Each seed is a run of its own;
 //! `JOG_MODEL_SEED=n` runs that one alone.
 
+#[path = "versions/edges.rs"]
+mod edges;
 #[path = "support/store.rs"]
 mod support;
 
@@ -13,7 +15,7 @@ use jog::types::{
     ETagList, Lock, Precondition, Retention, RetentionMode, Tags, VersionId, Versioning, Violation,
 };
 use std::collections::BTreeMap;
-use support::{Folder, Rng, audit, collect, content, key, name, new_bucket, put_parts};
+use support::{Folder, Rng, audit, collect, content, get, key, name, new_bucket, put_parts};
 
 const SEEDS: u64 = 160;
 const STEPS: usize = 160;

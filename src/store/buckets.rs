@@ -183,7 +183,7 @@ pub fn count(
     let growth = change.bytes + change.uploading;
     if let Some(quota) = home.quota.filter(|_| growth > 0) {
         let usage = usage(conn, home.id)?;
-        if usage.bytes + usage.uploading + growth > quota {
+        if growth > quota.saturating_sub(usage.bytes + usage.uploading) {
             return Ok(Err(Refused::QuotaExceeded));
         }
     }
@@ -287,8 +287,9 @@ pub fn change(
             configure(conn, id, ConfigKind::ObjectLock, Some(config))?;
         }
         BucketChange::Quota(quota) => {
-            conn.prepare_cached("UPDATE buckets SET quota = ?2 WHERE id = ?1")?
-                .execute(params![id, quota.map(|quota| quota as i64)])?;
+            conn.prepare_cached("UPDATE buckets SET quota = ?2 WHERE id = ?1")?.execute(
+                params![id, quota.map(|quota| i64::try_from(quota).unwrap_or(i64::MAX))],
+            )?;
         }
     }
     Ok(Ok(()))
@@ -311,7 +312,7 @@ pub fn delete(conn: &Connection, name: &BucketName) -> Result<Result<(), Refused
          SELECT ?1, ?2, manifest, 0 FROM uploads WHERE bucket = ?3 AND done_ms IS NULL",
     )?
     .execute(params![time::now_ms(), name.as_str(), bucket.id])?;
-    for table in ["uploads", "usage", "configurations"] {
+    for table in ["uploads", "usage", "configurations", "renames"] {
         let sql = format!("DELETE FROM {table} WHERE bucket = ?1");
         conn.prepare_cached(&sql)?.execute([bucket.id])?;
     }

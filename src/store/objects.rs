@@ -14,6 +14,7 @@ use crate::types::{
     Checksum, Current, ETag, Lock, ObjectKey, Precondition, VersionId, Versioning, time,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The row of an object to be written.
 pub struct NewRow {
@@ -153,8 +154,9 @@ pub fn discard(
     Ok(())
 }
 
-/// The number of the next version of a key: microseconds, so that numbers grow with time; one more
-/// than the newest where a clock went back.
+/// The number of the next version of a key: microseconds, so that numbers grow with time; more than
+/// the newest where a clock went back. This process gives no number twice, so that the id of a
+/// version that was removed never comes to mean another one.
 fn next_version(
     conn: &Connection,
     home: &Home,
@@ -167,7 +169,20 @@ fn next_version(
         (None, Versioning::Unversioned) => 0,
         (None, _) => versions::newest(conn, home.id, key)?.map_or(0, |newest| newest.version + 1),
     };
-    Ok(newest.max(now_ms * 1000))
+    Ok(unused(newest.max(now_ms * 1000)))
+}
+
+/// A number that this process has not given yet: `least` or the next that is greater.
+fn unused(least: i64) -> i64 {
+    static NEXT: AtomicI64 = AtomicI64::new(0);
+    let mut next = NEXT.load(Ordering::Relaxed);
+    loop {
+        let number = least.max(next);
+        match NEXT.compare_exchange_weak(next, number + 1, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return number,
+            Err(now) => next = now,
+        }
+    }
 }
 
 /// Makes room for a new newest version of a key: what must be kept goes to `versions`, the null
@@ -180,25 +195,17 @@ fn supersede(
     now_ms: i64,
     usage: &mut Usage,
 ) -> Result<Result<(), Refused>, StoreError> {
+    usage.objects -= i64::from(before.is_some());
+    let keep = before.as_ref().is_some_and(|b| !b.null || home.versioning == Versioning::Enabled);
     let replaced = match before {
-        Some(before) if !before.null || home.versioning == Versioning::Enabled => {
-            versions::archive(conn, home.id, key)?;
-            usage.objects -= 1;
-            None
+        Some(before) if !keep => Some(before.content),
+        _ if home.versioning == Versioning::Suspended => {
+            match versions::take_null(conn, home.id, key, now_ms)? {
+                Ok(replaced) => replaced,
+                Err(refused) => return Ok(Err(refused)),
+            }
         }
-        Some(before) => {
-            usage.objects -= 1;
-            Some(before.content)
-        }
-        None => None,
-    };
-    let replaced = match (replaced, home.versioning) {
-        (None, Versioning::Suspended) => versions::take_null(conn, home.id, key, now_ms)?,
-        (replaced, _) => Ok(replaced),
-    };
-    let replaced = match replaced {
-        Ok(replaced) => replaced,
-        Err(refused) => return Ok(Err(refused)),
+        _ => None,
     };
     if let Some(content) = replaced {
         if content.lock.protects(now_ms, false) {
@@ -207,6 +214,10 @@ fn supersede(
         usage.bytes -= content.size as i64;
         usage.versions -= 1;
         discard(conn, &home.folder, content.data, content.size, now_ms)?;
+    }
+    // Only now: who is refused has changed nothing.
+    if keep {
+        versions::archive(conn, home.id, key)?;
     }
     Ok(Ok(()))
 }

@@ -49,6 +49,18 @@ pub fn newest(
         .optional()?)
 }
 
+/// The number of the newest version of a key, be it an object or a delete marker.
+fn newest_number(
+    conn: &Connection,
+    bucket: i64,
+    key: &ObjectKey,
+) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT max(version) FROM (
+        SELECT version FROM objects WHERE bucket = ?1 AND key = ?2
+        UNION ALL SELECT max(version) FROM versions WHERE bucket = ?1 AND key = ?2)";
+    Ok(conn.prepare_cached(sql)?.query_row(params![bucket, key.as_bytes()], |row| row.get(0))?)
+}
+
 /// The delete marker that is the newest version of a key without an object.
 pub fn current_marker(
     conn: &Connection,
@@ -373,10 +385,11 @@ pub fn list(
     let (from, key, version) = match &within {
         Some((key, id)) => {
             let from = key.as_bytes().max(query.prefix.as_bytes()).to_vec();
-            // A version that is gone: nothing of its key is left out that came after it.
+            // A version that is gone: nothing of its key is left out that came after it. Where the
+            // null version was is not known, so all that is left of its key comes.
             let gone = match id {
                 VersionId::Number(number) => *number,
-                VersionId::Null => i64::MIN,
+                VersionId::Null => i64::MAX,
             };
             let number = locate(conn, query.bucket, key, *id)?.map_or(gone, |at| at.version);
             (from, key.as_bytes(), number)
@@ -394,7 +407,13 @@ pub fn list(
             marker: row.get(8)?,
         })
     })?;
-    let mut previous = within.map(|(key, _)| key);
+    // The page goes on behind a version of its first key, which may be gone since.
+    let mut previous = match (within, page.entries.first()) {
+        (Some((key, _)), Some(Entry::Item(first))) if first.summary.key == key => {
+            (newest_number(conn, query.bucket, &key)? != Some(first.version)).then_some(key)
+        }
+        _ => None,
+    };
     for entry in &mut page.entries {
         let Entry::Item(version) = entry else { continue };
         version.latest = previous.as_ref() != Some(&version.summary.key);

@@ -261,7 +261,18 @@ pub fn copy(
     (to, at): (&Bucket, &str),
 ) -> Result<Option<Stored>, StoreError> {
     let Some(object) = store.object(from.id, &key(source))? else { return Ok(None) };
-    let gone = || StoreError::Corrupt(format!("the file of {source:?} is gone"));
+    let new = copy_of(store, from, object, (to, at))?;
+    Ok(Some(store.put_object(to.id, new, Precondition::default())?.unwrap()))
+}
+
+/// The copy of an object or a version that is to be stored.
+pub fn copy_of(
+    store: &Store,
+    from: &Bucket,
+    object: Object,
+    (to, at): (&Bucket, &str),
+) -> Result<NewObject, StoreError> {
+    let gone = || StoreError::Corrupt(format!("the file of {:?} is gone", object.key));
     let link = |blob, size, crc64| -> Result<WrittenBlob, StoreError> {
         let file = SourceBlob { bucket: &from.name, blob, size, crc64, seal: None, kek: None };
         store.copy_blob(file, &to.name, None)?.ok_or_else(gone)
@@ -278,7 +289,7 @@ pub fn copy(
             NewData::Parts(parts)
         }
     };
-    let new = NewObject {
+    Ok(NewObject {
         key: key(at),
         size: object.size,
         etag: object.etag,
@@ -288,8 +299,7 @@ pub fn copy(
         owner: object.owner,
         data,
         extra: object.extra,
-    };
-    Ok(Some(store.put_object(to.id, new, Precondition::default())?.unwrap()))
+    })
 }
 
 /// An object's bytes, or a span of them, read through a buffer of `step` bytes.
