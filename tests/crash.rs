@@ -37,6 +37,8 @@ enum Step {
     CreateBucket(&'static str),
     DeleteBucket(&'static str),
     Put(&'static str, &'static str, u64, usize),
+    /// The same, encrypted.
+    Seal(&'static str, &'static str, u64, usize),
     /// Bytes whose request is still running when the crash comes.
     InFlight(&'static str, usize),
     Start(&'static str, &'static str),
@@ -106,6 +108,11 @@ const SCRIPT: &[Step] = &[
     DropNewest("two", "again"),
     DropNewest("two", "again"),
     Delete("two", "never"),
+    Seal("two", "sealed", 11, 70_000),
+    Seal("two", "sealed", 12, 30),
+    Copy("two", "sealed", "two", "again"),
+    DropNewest("two", "sealed"),
+    Seal("one", "large", 13, 200),
     Collect,
 ];
 
@@ -133,7 +140,9 @@ impl World {
                 next.buckets.remove(bucket);
                 next.uploads.retain(|(of, _), _| of != bucket);
             }
-            Put(bucket, key, seed, len) => next.add(bucket, key, print(&content(seed, len))),
+            Put(bucket, key, seed, len) | Seal(bucket, key, seed, len) => {
+                next.add(bucket, key, print(&content(seed, len)));
+            }
             Start(bucket, key) => {
                 next.uploads.insert(at(bucket, key), BTreeMap::new());
             }
@@ -279,6 +288,10 @@ impl Run {
                 support::put(store, &bucket(b), k, &bytes, Precondition::default())?.unwrap();
                 Ok(())
             }
+            Seal(b, k, seed, len) => {
+                support::put_sealed(store, &bucket(b), k, &content(seed, len))?.unwrap();
+                Ok(())
+            }
             InFlight(b, len) => {
                 let mut writer = store.create_blob(&name(b), None)?;
                 let written = writer.write(&content(99, len));
@@ -319,7 +332,8 @@ impl Run {
                     None => panic!("it was made"),
                 };
                 let delete = Delete { version: Some(version), ..Delete::default() };
-                store.delete_object(bucket.id, &key(k), delete).map(|done| drop(done.unwrap()))
+                store.delete_object(bucket.id, &key(k), delete)?.unwrap();
+                Ok(())
             }
             Delete(b, k) => {
                 store.delete_object(bucket(b).id, &key(k), Precondition::default())?.unwrap();

@@ -7,8 +7,10 @@
 #[path = "support/store.rs"]
 mod support;
 
-use jog::store::{Bucket, Delete, Entry, ListQuery, Store, StoreConfig};
-use jog::types::Precondition;
+use jog::store::{
+    Bucket, BucketChange, Delete, Entry, Found, ListQuery, Store, StoreConfig, Version,
+};
+use jog::types::{Precondition, Versioning};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -16,7 +18,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Rng, audit, collect, content, crc, get, key};
+use support::{Rng, audit, collect, content, crc, key};
 
 const THREADS: usize = 8;
 const ROUNDS: u64 = 12;
@@ -24,19 +26,28 @@ const KEYS: usize = 6;
 /// Tells a process of this binary that it is the child: directory, seed, durability.
 const ROLE: &str = "JOG_TEST_KILL9";
 
-/// What is at a thread's keys: length and CRC of the bytes.
-type World = BTreeMap<usize, (usize, u64)>;
+/// A version: length and CRC of its bytes; `None`: a delete marker.
+type Print = Option<(usize, u64)>;
+
+/// What is at a thread's keys: the versions, newest first. Without versions at most one.
+type World = BTreeMap<usize, Vec<Print>>;
 
 /// An operation of one thread. Keys are numbers below [`KEYS`].
 #[derive(Clone, Debug)]
 enum Op {
     Put(usize, u64, usize),
+    /// The same, encrypted.
+    Seal(usize, u64, usize),
     /// Parts of which the second is written twice.
     Multipart(usize, u64, [usize; 3]),
     Aborted(usize, u64),
     Copy(usize, usize),
     Delete(usize),
     DeleteAll(Vec<usize>),
+    /// The newest version is removed for good.
+    DropNewest(usize),
+    /// All versions are removed at once.
+    Purge(usize),
 }
 
 fn op(rng: &mut Rng) -> Op {
@@ -48,13 +59,16 @@ fn op(rng: &mut Rng) -> Op {
         3 | 4 => rng.below(20_000),
         _ => rng.below(300_000),
     };
-    match rng.below(20) {
-        0..=9 => Op::Put(at, seed, len),
+    match rng.below(24) {
+        0..=7 => Op::Put(at, seed, len),
+        8 | 9 => Op::Seal(at, seed, len),
         10..=12 => Op::Multipart(at, seed, [1 + len / 3, rng.below(5000), rng.below(10)]),
         13 => Op::Aborted(at, seed),
         14 | 15 => Op::Copy(at, rng.below(KEYS)),
         16..=18 => Op::Delete(at),
-        _ => Op::DeleteAll((0..KEYS).filter(|n| (seed >> n) & 1 == 1).collect()),
+        19 => Op::DeleteAll((0..KEYS).filter(|n| (seed >> n) & 1 == 1).collect()),
+        20..=22 => Op::DropNewest(at),
+        _ => Op::Purge(at),
     }
 }
 
@@ -68,28 +82,45 @@ fn parts_of(seed: u64, sizes: [usize; 3]) -> [Vec<u8>; 3] {
     [0, 1, 2].map(|n| content(seed + n as u64, sizes[n]))
 }
 
+/// Whether the bucket of a thread keeps versions.
+fn keeps(thread: usize) -> bool {
+    thread / 2 == THREADS / 2 - 1
+}
+
 /// The world of a thread after an operation.
-fn apply(world: &World, op: &Op) -> World {
-    let print = |bytes: &[u8]| (bytes.len(), crc(bytes));
+fn apply(world: &World, op: &Op, thread: usize) -> World {
+    let print = |bytes: &[u8]| Some((bytes.len(), crc(bytes)));
     let mut next = world.clone();
+    let mut add = |at: &usize, print: Print| {
+        let versions = next.entry(*at).or_default();
+        if !keeps(thread) {
+            versions.clear();
+        }
+        if keeps(thread) || print.is_some() {
+            versions.insert(0, print);
+        }
+    };
     match op {
-        Op::Put(at, seed, len) => {
-            next.insert(*at, print(&content(*seed, *len)));
+        Op::Put(at, seed, len) | Op::Seal(at, seed, len) => {
+            add(at, print(&content(*seed, *len)));
         }
-        Op::Multipart(at, seed, sizes) => {
-            next.insert(*at, print(&parts_of(*seed, *sizes).concat()));
-        }
+        Op::Multipart(at, seed, sizes) => add(at, print(&parts_of(*seed, *sizes).concat())),
         Op::Aborted(..) => {}
         Op::Copy(from, to) => {
-            if let Some(print) = world.get(from) {
-                next.insert(*to, *print);
+            if let Some(newest @ Some(_)) = world.get(from).and_then(|all| all.first()) {
+                add(to, *newest);
             }
         }
-        Op::Delete(at) => {
-            next.remove(at);
+        Op::Delete(at) => add(at, None),
+        Op::DeleteAll(keys) => keys.iter().for_each(|at| add(at, None)),
+        Op::DropNewest(at) => {
+            if let Some(versions) = next.get_mut(at).filter(|all| !all.is_empty()) {
+                versions.remove(0);
+            }
         }
-        Op::DeleteAll(keys) => next.retain(|at, _| !keys.contains(at)),
+        Op::Purge(at) => drop(next.remove(at)),
     }
+    next.retain(|_, versions| !versions.is_empty());
     next
 }
 
@@ -97,9 +128,31 @@ fn key_of(thread: usize, at: usize) -> String {
     format!("thread {thread}/key {at}")
 }
 
-/// Threads share buckets two by two.
+/// Threads share buckets two by two; the last of them keeps versions.
 fn bucket_of(store: &Store, thread: usize) -> Bucket {
-    support::bucket(store, &format!("bucket-{}", thread / 2))
+    let bucket = support::bucket(store, &format!("bucket-{}", thread / 2));
+    if keeps(thread) && bucket.versioning != Versioning::Enabled {
+        let keep = BucketChange::Versioning(Versioning::Enabled);
+        store.change_bucket(bucket.id, keep).unwrap().unwrap();
+    }
+    bucket
+}
+
+/// The versions of a key, newest first.
+fn versions(store: &Store, bucket: &Bucket, at: &str) -> Vec<Version> {
+    let query = ListQuery {
+        bucket: bucket.id,
+        prefix: at.to_owned(),
+        delimiter: None,
+        after: None,
+        max: 100_000,
+    };
+    let entries = store.list_versions(&query, None).unwrap().entries;
+    let item = |entry| match entry {
+        Entry::Item(version) => version,
+        Entry::Prefix(prefix) => panic!("no delimiter was given: {prefix}"),
+    };
+    entries.into_iter().map(item).collect()
 }
 
 fn multipart(store: &Store, bucket: &Bucket, at: &str, parts: [Vec<u8>; 3]) {
@@ -118,6 +171,9 @@ fn run(store: &Store, bucket: &Bucket, thread: usize, op: Op) {
     let at = |n: usize| key_of(thread, n);
     match op {
         Op::Put(n, seed, len) => support::put_ok(store, bucket, &at(n), &content(seed, len)),
+        Op::Seal(n, seed, len) => {
+            support::put_sealed(store, bucket, &at(n), &content(seed, len)).unwrap().unwrap();
+        }
         Op::Multipart(n, seed, sizes) => multipart(store, bucket, &at(n), parts_of(seed, sizes)),
         Op::Aborted(n, seed) => {
             let upload = support::start(store, bucket, &at(n)).unwrap().unwrap();
@@ -134,6 +190,16 @@ fn run(store: &Store, bucket: &Bucket, thread: usize, op: Op) {
         Op::DeleteAll(numbers) => {
             let keys = numbers.iter().map(|n| (key(&at(*n)), Delete::default())).collect();
             store.delete_objects(bucket.id, keys).unwrap().unwrap();
+        }
+        Op::DropNewest(n) | Op::Purge(n) => {
+            let count = if matches!(op, Op::Purge(_)) { usize::MAX } else { 1 };
+            let versions = versions(store, bucket, &at(n)).into_iter().take(count);
+            let delete = |version: Version| {
+                let version_id = Some(version.version_id);
+                (version.summary.key, Delete { version: version_id, ..Delete::default() })
+            };
+            let done = store.delete_objects(bucket.id, versions.map(delete).collect());
+            assert!(done.unwrap().unwrap().iter().all(|done| done.is_ok_and(|d| d.existed)));
         }
     }
 }
@@ -202,12 +268,19 @@ fn acknowledged(child: &mut Child) -> std::thread::JoinHandle<[usize; THREADS]> 
 /// What a store holds at the keys of a thread.
 fn observe(store: &Store, thread: usize) -> World {
     let bucket = bucket_of(store, thread);
-    (0..KEYS)
-        .filter_map(|at| {
-            let bytes = get(store, &bucket, &key_of(thread, at))?;
-            Some((at, (bytes.len(), crc(&bytes))))
-        })
-        .collect()
+    let print = |version: &Version| -> Print {
+        let key = &version.summary.key;
+        match store.version(bucket.id, key, version.version_id).unwrap().expect("it is listed") {
+            Found::Marker(_) => None,
+            Found::Object(object) => {
+                let bytes = support::read(store, &bucket, &object, None, 65_536).unwrap();
+                let bytes = bytes.expect("its file is there");
+                Some((bytes.len(), crc(&bytes)))
+            }
+        }
+    };
+    let all = |at| versions(store, &bucket, &key_of(thread, at)).iter().map(print).collect();
+    (0..KEYS).map(|at| (at, all(at))).filter(|(_, all): &(usize, Vec<_>)| !all.is_empty()).collect()
 }
 
 /// Aborts what the kill left of multipart uploads; at most one a thread.
@@ -247,10 +320,11 @@ fn round(dir: &Path, seed: u64, worlds: &mut [World; THREADS]) -> usize {
     assert_eq!(audit(dir), Vec::<String>::new(), "{context}");
     for (thread, world) in worlds.iter_mut().enumerate() {
         let mut all = ops(seed, thread);
-        let sure = all.by_ref().take(acks[thread]).fold(world.clone(), |w, op| apply(&w, &op));
+        let sure =
+            all.by_ref().take(acks[thread]).fold(world.clone(), |w, op| apply(&w, &op, thread));
         let next = all.next().unwrap();
         let found = observe(&store, thread);
-        if found != sure && found != apply(&sure, &next) {
+        if found != sure && found != apply(&sure, &next, thread) {
             panic!("{context}, thread {thread}, {next:?}:\nfound {found:?}\nsure  {sure:?}");
         }
         *world = found;

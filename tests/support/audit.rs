@@ -1,6 +1,7 @@
 //! Looks at a data directory from outside: metadata.db by SQL, `buckets/` by walking it.
 
 use super::crc;
+use jog::store::Seal;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,13 @@ pub fn rows(dir: &Path, sql: &str) -> i64 {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let conn = Connection::open_with_flags(dir.join("metadata.db"), flags).unwrap();
     conn.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// What a row says of its file: size and CRC of its bytes, and the seal if they are encrypted.
+struct Named {
+    size: i64,
+    sum: i64,
+    seal: Option<Vec<u8>>,
 }
 
 struct Audit {
@@ -138,7 +146,13 @@ impl Audit {
 
     /// A file that a row names: it must be there, be of that size, and have that CRC. Gives its
     /// bytes.
-    fn claim(&mut self, bucket: &str, blob: i64, size: i64, sum: i64, by: &str) -> Vec<u8> {
+    fn claim(&mut self, bucket: &str, blob: i64, file: Named, by: &str) -> Vec<u8> {
+        let Named { mut size, mut sum, seal } = file;
+        if let Some(seal) = seal {
+            // Each piece of 64 KiB has a tag of 16 bytes.
+            size += (size as u64).div_ceil(65_536) as i64 * 16;
+            sum = Seal::decode(&seal).expect("a seal").stored_crc64 as i64;
+        }
         let at = (bucket.to_owned(), blob);
         let Some(path) = self.files.get(&at).cloned() else {
             self.problem(format!("{by}: the file {bucket}/{blob:016x} is not there"));
@@ -163,9 +177,9 @@ impl Audit {
 
     /// Objects with one file or none.
     fn objects(&mut self, conn: &Connection) {
-        let sql = "SELECT b.name, o.key, o.size, o.crc64, o.blob, o.manifest FROM
-            (SELECT bucket, key, size, crc64, blob, manifest FROM objects UNION ALL
-             SELECT bucket, key, size, crc64, blob, manifest FROM versions) o
+        let sql = "SELECT b.name, o.key, o.size, o.crc64, o.blob, o.manifest, o.seal FROM
+            (SELECT bucket, key, size, crc64, blob, manifest, seal FROM objects UNION ALL
+             SELECT bucket, key, size, crc64, blob, manifest, seal FROM versions) o
             JOIN buckets b ON b.id = o.bucket";
         let mut statement = conn.prepare(sql).unwrap();
         let mut rows = statement.query([]).unwrap();
@@ -177,11 +191,12 @@ impl Audit {
             let by = format!("object {bucket}/{:?}", String::from_utf8_lossy(&key));
             match (blob, manifest) {
                 (Some(blob), None) => {
-                    self.claim(&bucket, blob, size, sum, &by);
+                    let file = Named { size, sum, seal: row.get(6).unwrap() };
+                    self.claim(&bucket, blob, file, &by);
                 }
                 (None, Some(manifest)) => {
-                    let bytes = self.parts(conn, &bucket, manifest, &by);
-                    if bytes.len() as i64 != size || crc(&bytes) as i64 != sum {
+                    let (bytes, sealed) = self.parts(conn, &bucket, manifest, &by);
+                    if !sealed && (bytes.len() as i64 != size || crc(&bytes) as i64 != sum) {
                         self.problem(format!("{by}: its parts are not its bytes"));
                     }
                 }
@@ -191,23 +206,32 @@ impl Audit {
         }
     }
 
-    /// The bytes of all parts of a manifest, in order.
-    fn parts(&mut self, conn: &Connection, bucket: &str, manifest: i64, of: &str) -> Vec<u8> {
-        let sql = "SELECT number, size, crc64, blob FROM parts WHERE manifest = ?1 ORDER BY number";
+    /// The bytes of the files of all parts of a manifest, in order, and whether one is encrypted.
+    fn parts(
+        &mut self,
+        conn: &Connection,
+        bucket: &str,
+        manifest: i64,
+        of: &str,
+    ) -> (Vec<u8>, bool) {
+        let sql = "SELECT number, size, crc64, blob, seal FROM parts WHERE manifest = ?1
+            ORDER BY number";
         let mut statement = conn.prepare(sql).unwrap();
         let mut rows = statement.query([manifest]).unwrap();
-        let mut all = Vec::new();
+        let (mut all, mut sealed) = (Vec::new(), false);
         while let Some(row) = rows.next().unwrap() {
             let (number, size): (i64, i64) = (row.get(0).unwrap(), row.get(1).unwrap());
             let (sum, blob): (i64, Option<i64>) = (row.get(2).unwrap(), row.get(3).unwrap());
             let by = format!("part {number} of {of}");
+            let file = Named { size, sum, seal: row.get(4).unwrap() };
+            sealed |= file.seal.is_some();
             match blob {
-                Some(blob) => all.extend(self.claim(bucket, blob, size, sum, &by)),
+                Some(blob) => all.extend(self.claim(bucket, blob, file, &by)),
                 None if size == 0 => {}
                 None => self.problem(format!("{by}: {size} bytes and no file")),
             }
         }
-        all
+        (all, sealed)
     }
 
     /// Unfinished uploads, and parts that belong to nothing.

@@ -11,8 +11,9 @@ pub use audit::{audit, rows};
 
 use crc_fast::{CrcAlgorithm, checksum};
 use jog::store::{
-    Bucket, Created, Data, Entry, ListQuery, NewBucket, NewData, NewObject, NewPart, NewUpload,
-    Object, Outcome, Part, SourceBlob, Store, StoreConfig, StoreError, Stored, Upload, WrittenBlob,
+    Bucket, Created, Data, Entry, Kek, ListQuery, NewBucket, NewData, NewObject, NewPart,
+    NewUpload, Object, Outcome, Part, Seal, SealMode, Sealing, SourceBlob, Store, StoreConfig,
+    StoreError, Stored, Upload, WrittenBlob,
 };
 use jog::types::{BucketName, ETag, ObjectKey, Precondition, Span};
 use md5::{Digest, Md5};
@@ -142,9 +143,24 @@ pub fn bucket(store: &Store, text: &str) -> Bucket {
     }
 }
 
+/// What seals files in these tests.
+pub fn sealing() -> Sealing {
+    Sealing { mode: SealMode::Server, kek: Kek::new([7; 32]) }
+}
+
 /// A durable file of these bytes, in pieces as a request would bring them.
 pub fn blob(store: &Store, to: &Bucket, bytes: &[u8]) -> Result<Option<WrittenBlob>, StoreError> {
-    let mut writer = store.create_blob(&to.name, None)?;
+    blob_sealed(store, to, bytes, None)
+}
+
+/// The same, encrypted if there is something to seal with.
+pub fn blob_sealed(
+    store: &Store,
+    to: &Bucket,
+    bytes: &[u8],
+    sealing: Option<&Sealing>,
+) -> Result<Option<WrittenBlob>, StoreError> {
+    let mut writer = store.create_blob(&to.name, sealing)?;
     for piece in bytes.chunks(100_000) {
         writer.write(piece)?;
     }
@@ -177,6 +193,13 @@ pub fn put(
 ) -> Outcome<Stored> {
     let data = blob(store, to, bytes)?.map_or(NewData::Empty, NewData::Blob);
     store.put_object(to.id, new_object(at, bytes, data), if_)
+}
+
+/// A put of an encrypted object. Of no bytes there is no file.
+pub fn put_sealed(store: &Store, to: &Bucket, at: &str, bytes: &[u8]) -> Outcome<Stored> {
+    let blob = blob_sealed(store, to, bytes, Some(&sealing()))?;
+    let data = blob.map_or(NewData::Empty, NewData::Blob);
+    store.put_object(to.id, new_object(at, bytes, data), Precondition::default())
 }
 
 /// A put that must succeed.
@@ -273,17 +296,24 @@ pub fn copy_of(
     (to, at): (&Bucket, &str),
 ) -> Result<NewObject, StoreError> {
     let gone = || StoreError::Corrupt(format!("the file of {:?} is gone", object.key));
-    let link = |blob, size, crc64| -> Result<WrittenBlob, StoreError> {
-        let file = SourceBlob { bucket: &from.name, blob, size, crc64, seal: None, kek: None };
-        store.copy_blob(file, &to.name, None)?.ok_or_else(gone)
+    let sealing = sealing();
+    let link = |blob, size, crc64, seal: Option<&Seal>| -> Result<WrittenBlob, StoreError> {
+        let kek = Some(&sealing.kek);
+        let file = SourceBlob { bucket: &from.name, blob, size, crc64, seal, kek };
+        store.copy_blob(file, &to.name, seal.map(|_| &sealing))?.ok_or_else(gone)
     };
     let data = match object.data {
         Data::Empty => NewData::Empty,
-        Data::Blob(blob) => NewData::Blob(link(blob, object.size, object.crc64)?),
+        Data::Blob(blob) => {
+            let seal = object.extra.seal.as_ref();
+            NewData::Blob(link(blob, object.size, object.crc64, seal)?)
+        }
         Data::Parts(manifest) => {
             let mut parts = Vec::new();
             for part in store.parts(manifest, 0, 10_000)? {
-                let blob = part.blob.map(|blob| link(blob, part.size, part.crc64)).transpose()?;
+                let seal = part.seal.as_ref();
+                let blob = part.blob.map(|blob| link(blob, part.size, part.crc64, seal));
+                let blob = blob.transpose()?;
                 parts.push(NewPart { part, blob });
             }
             NewData::Parts(parts)
@@ -302,7 +332,8 @@ pub fn copy_of(
     })
 }
 
-/// An object's bytes, or a span of them, read through a buffer of `step` bytes.
+/// An object's bytes, or a span of them, read through a buffer of `step` bytes; what is encrypted
+/// with the key of [`sealing`].
 pub fn read(
     store: &Store,
     from: &Bucket,
@@ -310,7 +341,8 @@ pub fn read(
     span: Option<Span>,
     step: usize,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    let Some(mut reader) = store.open_object(&from.name, object, span, None)? else {
+    let Some(mut reader) = store.open_object(&from.name, object, span, Some(&sealing().kek))?
+    else {
         return Ok(None);
     };
     let (mut bytes, mut buf) = (Vec::new(), vec![0; step]);
