@@ -29,9 +29,10 @@ cargo_home=${CARGO_HOME:-$HOME/.cargo}
 # Loaded at an address that nobody can guess (-pie), which the compilers leave out for static ones.
 export RUSTFLAGS="-C relocation-model=pie -C link-arg=-pie"
 export RUSTFLAGS+=" --remap-path-prefix=$repo=/jog --remap-path-prefix=$cargo_home=/cargo"
-export CFLAGS="-ffile-prefix-map=$repo=/jog -ffile-prefix-map=$cargo_home=/cargo"
-SOURCE_DATE_EPOCH=$(git -C "$repo" log -1 --format=%ct 2>/dev/null || echo 0)
-export SOURCE_DATE_EPOCH
+export CFLAGS="-g0 -ffile-prefix-map=$repo=/jog -ffile-prefix-map=$cargo_home=/cargo"
+# mimalloc has the day of its compilation in it. Not that of the commit: cargo would not know that it
+# has to be compiled anew.
+export SOURCE_DATE_EPOCH=0
 export ZIG_GLOBAL_CACHE_DIR=${ZIG_GLOBAL_CACHE_DIR:-$repo/target/packaging/zig}
 
 cd "$repo"

@@ -65,8 +65,7 @@ if [ -n "${REPRODUCE:-}" ]; then
     git -C "$repo" ls-files -z | tar -C "$repo" --null -T - -c | tar -C "$work/elsewhere" -x
     mkdir -p "$work/elsewhere/target/packaging"
     ln -s "$repo/target/packaging/venv" "$work/elsewhere/target/packaging/venv"
-    SOURCE_DATE_EPOCH=$(git -C "$repo" log -1 --format=%ct) \
-        "$work/elsewhere/packaging/static.sh" "$REPRODUCE" "$work/again"
+    "$work/elsewhere/packaging/static.sh" "$REPRODUCE" "$work/again"
     cmp "$first" "$work/again" || fail "another build gives other bytes"
     passed=$((passed + 1))
 fi

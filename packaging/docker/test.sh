@@ -54,7 +54,7 @@ finish() {
         podman logs --tail 30 jog_jog_1 >&2 || true
     fi
     compose down -v >/dev/null 2>&1 || true
-    [ -z "$target" ] || kill "$target" 2>/dev/null || true
+    [ -z "$target" ] || { kill "$target" && wait "$target"; } 2>/dev/null || true
     [ "$status" = 0 ] || echo "test-docker: FAILED: ${step:-}" >&2
     buildah rm --all >/dev/null 2>&1 || true
     rm -rf "$work"
