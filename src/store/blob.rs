@@ -10,6 +10,7 @@ use super::db::lock;
 use super::folder::Folder;
 use super::fs::Fs;
 use super::ids::{self, Ids};
+use super::pace::Pace;
 use super::seal::{DataKey, Kek, Seal, Sealing};
 use super::{BlobId, StoreError};
 use crc_fast::{CrcAlgorithm, Digest};
@@ -28,6 +29,7 @@ pub struct Blobs {
     root: PathBuf,
     pub fs: Fs,
     pub ids: Ids,
+    pace: Pace,
     /// Open folders. Each has a durable entry in the one above it.
     folders: Mutex<HashMap<PathBuf, Arc<Folder>>>,
     /// Held while folders are made for a new file, and while empty ones are removed.
@@ -37,7 +39,8 @@ pub struct Blobs {
 impl Blobs {
     /// `root`: the folder `buckets/`, which exists.
     pub fn new(root: PathBuf, fs: Fs, ids: Ids) -> Self {
-        Self { root, fs, ids, folders: Mutex::new(HashMap::new()), tree: Mutex::new(()) }
+        let (folders, tree) = (Mutex::new(HashMap::new()), Mutex::new(()));
+        Self { root, fs, ids, pace: Pace::default(), folders, tree }
     }
 
     /// The folder of a bucket.
@@ -149,7 +152,12 @@ impl Blobs {
     ) -> Result<BlobWriter, StoreError> {
         let sealed = sealing.map(Sealed::new).transpose()?;
         let pending = self.pending(bucket, id);
-        let file = self.place(&pending.path, |path| self.fs.create(path))?;
+        let create = || self.place(&pending.path, |path| self.fs.create(path));
+        let (file, leave) = self.pace.watch(create);
+        if leave {
+            self.ids.skip_folder();
+        }
+        let file = file?;
         Ok(BlobWriter { pending, file, len: 0, crc: Digest::new(CrcAlgorithm::Crc64Nvme), sealed })
     }
 

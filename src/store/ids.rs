@@ -110,6 +110,12 @@ impl Ids {
         Some(BlobId(first_of(sequence) | self.salt))
     }
 
+    /// Goes on with the next folder.
+    pub fn skip_folder(&self) {
+        let mut state = self.state();
+        state.next = ((state.next >> GROUP_BITS) + 1) << GROUP_BITS;
+    }
+
     /// The blob has a row now, or no file any more.
     pub fn settle(&self, id: BlobId) {
         self.state().in_flight.remove(&sequence(id.0));
@@ -163,5 +169,9 @@ mod tests {
         assert_eq!(ids.take(), None);
         ids.extend(20);
         assert!(ids.take().is_some());
+        ids.skip_folder();
+        assert_eq!((ids.next(), ids.take()), (1024, None));
+        ids.extend(5000);
+        assert_eq!(ids.take().map(|id| sequence(id.0)), Some(1024));
     }
 }

@@ -41,6 +41,7 @@ mod objects;
 mod open;
 mod outbox;
 mod owners;
+mod pace;
 mod recover;
 mod rename;
 mod rows;
