@@ -61,7 +61,7 @@ fn stats_say_what_there_is_with_and_without_a_server() {
 /// values; every line is one; histograms grow up to their count.
 fn samples(page: &str) -> BTreeMap<String, f64> {
     let (mut types, mut samples) = (BTreeMap::new(), BTreeMap::new());
-    let (mut below, mut buckets) = (f64::NEG_INFINITY, 0);
+    let mut below = f64::NEG_INFINITY;
     for line in page.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').expect("a name and a kind");
@@ -81,11 +81,9 @@ fn samples(page: &str) -> BTreeMap<String, f64> {
             below = if series.contains("le=\"0.000500\"") { value } else { below };
             assert!(value >= below, "{line}");
             below = value;
-            buckets += 1;
         }
         assert!(samples.insert(series.to_owned(), value).is_none(), "{series} twice");
     }
-    assert!(buckets > 0);
     samples
 }
 
