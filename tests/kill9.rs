@@ -225,6 +225,8 @@ fn hammer(role: &str) -> ! {
     let (dir, seed, durable) = (field(), field().parse().unwrap(), field() == "true");
     let store = Arc::new(Store::open(config(Path::new(&dir), durable)).unwrap());
     let upkeep = support::upkeep(&store);
+    let maker = Arc::clone(&store);
+    std::thread::spawn(move || maker.make_files());
     for thread in 0..THREADS {
         let store = Arc::clone(&store);
         std::thread::spawn(move || {

@@ -528,3 +528,22 @@ fn random_operations_agree_with_the_model() {
         }
     });
 }
+
+#[test]
+fn every_span_of_an_object_of_many_parts() {
+    let folder = Folder::new("model-spans");
+    let store = Store::open(StoreConfig::new(folder.path())).unwrap();
+    let bucket = support::bucket(&store, "spans");
+    let parts: Vec<Vec<u8>> = (0..40).map(|n| vec![n; usize::from(n) % 5 + 1]).collect();
+    let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    support::put_parts(&store, &bucket, "m", &slices).unwrap();
+    let (whole, object) = (parts.concat(), store.object(bucket.id, &key("m")).unwrap().unwrap());
+    for start in 0..whole.len() {
+        for len in [1, 2, 17, whole.len() - start] {
+            let len = len.min(whole.len() - start);
+            let span = Some(Span { start: start as u64, len: len as u64 });
+            let bytes = support::read(&store, &bucket, &object, span, 5).unwrap().unwrap();
+            assert_eq!(bytes, whole[start..start + len], "{len} bytes from {start}");
+        }
+    }
+}

@@ -15,9 +15,11 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-/// Starts the upkeep of the store; it ends when the store is closed.
+/// Starts the upkeep of the store, and what makes files ahead of need; both end when the store is
+/// closed.
 pub fn start(store: &SharedStore) -> io::Result<JoinHandle<()>> {
-    let store = Arc::clone(store);
+    let (store, maker) = (Arc::clone(store), Arc::clone(store));
+    Builder::new().name("jog-files".to_owned()).spawn(move || maker.make_files())?;
     Builder::new().name("jog-upkeep".to_owned()).spawn(move || store.upkeep())
 }
 

@@ -6,7 +6,7 @@ use super::receive::{receive, with_buffer};
 use super::{Call, Code, S3Error, acl, lifecycle, lock, metadata, multipart, tagging, versioning};
 use crate::access::Requester;
 use crate::http::{Content, Headers, Payload, Response};
-use crate::limits::{IO_BUFFER_BYTES, MAX_PARTS};
+use crate::limits::IO_BUFFER_BYTES;
 use crate::store::{
     self, Bucket, Change, Data, Extra, Found, NewData, NewObject, Object, ObjectReader,
 };
@@ -235,14 +235,10 @@ fn select_part(call: &Call<'_, '_>, object: &Object) -> Result<Selection, S3Erro
         }
         Data::Blob(_) | Data::Empty => return Err(Code::InvalidPart.into()),
     };
-    let parts = call.app.store.parts(manifest, 0, MAX_PARTS as usize)?;
-    let at = parts.iter().position(|p| p.number == number).ok_or(Code::InvalidPart)?;
-    let start = parts[..at].iter().map(|p| p.size).sum();
-    let span = Span { start, len: parts[at].size };
-    Ok(Selection {
-        span: (object.size > 0).then_some(span),
-        part: Some((parts.len(), parts[at].checksum.clone())),
-    })
+    let found = call.app.store.part(manifest, number)?;
+    let (part, count, start) = found.ok_or(Code::InvalidPart)?;
+    let span = Span { start, len: part.size };
+    Ok(Selection { span: (object.size > 0).then_some(span), part: Some((count, part.checksum)) })
 }
 
 /// Query parameters of GET that replace headers of the answer.

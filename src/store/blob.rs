@@ -11,6 +11,7 @@ use super::folder::Folder;
 use super::fs::Fs;
 use super::ids::{self, Ids};
 use super::pace::Pace;
+use super::ready::{Ready, ReadyFile};
 use super::seal::{DataKey, Kek, Seal, Sealing};
 use super::{BlobId, StoreError};
 use crc_fast::{CrcAlgorithm, Digest};
@@ -30,6 +31,8 @@ pub struct Blobs {
     pub fs: Fs,
     pub ids: Ids,
     pace: Pace,
+    /// Files made ahead of need.
+    pub ready: Ready,
     /// Open folders. Each has a durable entry in the one above it.
     folders: Mutex<HashMap<PathBuf, Arc<Folder>>>,
     /// Held while folders are made for a new file, and while empty ones are removed.
@@ -40,7 +43,8 @@ impl Blobs {
     /// `root`: the folder `buckets/`, which exists.
     pub fn new(root: PathBuf, fs: Fs, ids: Ids) -> Self {
         let (folders, tree) = (Mutex::new(HashMap::new()), Mutex::new(()));
-        Self { root, fs, ids, pace: Pace::default(), folders, tree }
+        let (pace, ready) = (Pace::default(), Ready::default());
+        Self { root, fs, ids, pace, ready, folders, tree }
     }
 
     /// The folder of a bucket.
@@ -80,10 +84,14 @@ impl Blobs {
 
     /// The folders in which these new files have their entries, each once; none where nothing has
     /// to be durable.
-    pub fn folders_of(&self, files: &[WrittenBlob]) -> Result<Vec<Arc<Folder>>, StoreError> {
+    pub fn folders_of<'f>(
+        &self,
+        files: impl IntoIterator<Item = &'f Pending>,
+    ) -> Result<Vec<Arc<Folder>>, StoreError> {
         let mut dirs: Vec<&Path> = Vec::new();
         if self.fs.durable {
-            for dir in files.iter().filter_map(|file| file.pending.path.parent()) {
+            let new = files.into_iter().filter(|file| !file.has_entry);
+            for dir in new.filter_map(|file| file.path.parent()) {
                 if !dirs.contains(&dir) {
                     dirs.push(dir);
                 }
@@ -140,7 +148,13 @@ impl Blobs {
     }
 
     fn pending(self: &Arc<Self>, bucket: &str, id: BlobId) -> Pending {
-        Pending { blobs: Arc::clone(self), path: self.path(bucket, id), id, armed: true }
+        Pending {
+            blobs: Arc::clone(self),
+            path: self.path(bucket, id),
+            id,
+            armed: true,
+            has_entry: false,
+        }
     }
 
     /// Starts the file of a new blob, encrypted with a new key if `sealing` says what seals that.
@@ -150,15 +164,34 @@ impl Blobs {
         id: BlobId,
         sealing: Option<&Sealing>,
     ) -> Result<BlobWriter, StoreError> {
-        let sealed = sealing.map(Sealed::new).transpose()?;
+        BlobWriter::new(self.start(bucket, id)?, sealing)
+    }
+
+    /// An empty file for a new blob.
+    fn start(self: &Arc<Self>, bucket: &str, id: BlobId) -> Result<ReadyFile, StoreError> {
         let pending = self.pending(bucket, id);
         let create = || self.place(&pending.path, |path| self.fs.create(path));
         let (file, leave) = self.pace.watch(create);
         if leave {
             self.ids.skip_folder();
         }
-        let file = file?;
-        Ok(BlobWriter { pending, file, len: 0, crc: Digest::new(CrcAlgorithm::Crc64Nvme), sealed })
+        Ok(ReadyFile { file: file?, pending })
+    }
+
+    /// Makes files for new blobs, see [`super::ready`]; their entries are durable.
+    pub fn make_ready(
+        self: &Arc<Self>,
+        bucket: &str,
+        ids: impl IntoIterator<Item = Result<BlobId, StoreError>>,
+    ) -> Result<Vec<ReadyFile>, StoreError> {
+        let made = ids.into_iter().map(|id| self.start(bucket, id?));
+        let mut files = made.collect::<Result<Vec<_>, _>>()?;
+        let pending: Vec<&Pending> = files.iter().map(|file| &file.pending).collect();
+        for folder in self.folders_of(pending)? {
+            folder.sync()?;
+        }
+        files.iter_mut().for_each(|file| file.pending.has_entry = true);
+        Ok(files)
     }
 
     /// A blob with the bytes of another, see [`super::Store::link_blob`]. `None` if it is gone.
@@ -208,11 +241,13 @@ pub fn no_links(error: &StoreError) -> bool {
 
 /// The name of a file that has no row yet. Dropped, the file is removed.
 #[derive(Debug)]
-struct Pending {
+pub struct Pending {
     blobs: Arc<Blobs>,
     path: PathBuf,
     id: BlobId,
     armed: bool,
+    /// Its entry in its folder is durable already.
+    has_entry: bool,
 }
 
 impl Drop for Pending {
@@ -251,6 +286,13 @@ impl Sealed {
 }
 
 impl BlobWriter {
+    /// Starts to write an empty file, encrypted with a new key if `sealing` says what seals that.
+    pub(super) fn new(start: ReadyFile, sealing: Option<&Sealing>) -> Result<Self, StoreError> {
+        let ReadyFile { pending, file } = start;
+        let sealed = sealing.map(Sealed::new).transpose()?;
+        Ok(Self { pending, file, len: 0, crc: Digest::new(CrcAlgorithm::Crc64Nvme), sealed })
+    }
+
     /// Appends bytes; they are encrypted on their way.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let Pending { blobs, path, .. } = &self.pending;
@@ -314,7 +356,7 @@ pub struct WrittenBlob {
     pub crc64: u64,
     /// Its sealed key, if it is encrypted.
     pub seal: Option<Seal>,
-    pending: Pending,
+    pub(super) pending: Pending,
 }
 
 impl WrittenBlob {

@@ -12,7 +12,8 @@
 //! 3. Deletes commit first, files go later ([`garbage`]).
 //! 4. No transaction spans network I/O: a writer's job gets values, not readers ([`db`]).
 //! 5. Every file has a CRC-64/NVME in its row, checked when it is read in full ([`ObjectReader`]).
-//! 6. A crash leaves a store that opens by itself; leftovers are found by number ([`recover`]).
+//! 6. A crash leaves a store that opens by itself; leftovers, also of files that were made ahead
+//!    of need ([`ready`]), are found by number ([`recover`]).
 //! 7. One process owns a data directory: `jog.lock` ([`Store::open`]).
 
 pub mod backup;
@@ -42,6 +43,7 @@ mod open;
 mod outbox;
 mod owners;
 mod pace;
+mod ready;
 mod recover;
 mod rename;
 mod rows;
@@ -94,7 +96,9 @@ pub type Outcome<T> = Result<Result<T, Refused>, StoreError>;
 /// A store that handlers share.
 pub type SharedStore = Arc<Store>;
 
-/// Parts that are read with one query.
+/// Parts that are read with the first query for a span, which is often a short one, and with each
+/// further one.
+const FIRST_PARTS: usize = 8;
 const PARTS_PAGE: usize = 1000;
 
 /// An open data directory. Shared by all threads.
@@ -205,6 +209,7 @@ impl Store {
         self.cache.clear();
         let done = done?;
         if done.is_ok() {
+            self.blobs.ready.forget(name.as_str());
             self.collector().remove_bucket_folder(name.as_str())?;
         }
         Ok(done)
@@ -246,8 +251,18 @@ impl Store {
         sealing: Option<&Sealing>,
     ) -> Result<BlobWriter, StoreError> {
         self.check_space()?;
-        let id = self.new_id()?;
-        self.blobs.create(bucket.as_str(), id, sealing)
+        match self.blobs.ready.take(bucket.as_str()) {
+            Some(file) => BlobWriter::new(file, sealing),
+            None => self.blobs.create(bucket.as_str(), self.new_id()?, sealing),
+        }
+    }
+
+    /// Makes files ahead of need until [`Store::close`]. For a thread of its own; without it
+    /// everything works, and each new file is made when it is needed.
+    pub fn make_files(&self) {
+        self.blobs
+            .ready
+            .fill(|bucket, count| self.blobs.make_ready(bucket, (0..count).map(|_| self.new_id())));
     }
 
     /// Opens an object's bytes, or a span of them. `None` if they are gone (the object was
@@ -292,10 +307,13 @@ impl Store {
         manifest: ManifestId,
         span: Span,
     ) -> Result<Vec<Segment>, StoreError> {
-        let (mut segments, mut at, mut after) = (Vec::new(), 0, 0);
+        let find = |conn: &_| uploads::part_of_byte(conn, manifest, span.start);
+        let (mut after, mut at) = self.readers.read(find)?;
+        let (mut segments, mut page) = (Vec::new(), FIRST_PARTS);
         let end = span.start + span.len;
         loop {
-            let parts = self.parts(manifest, after, PARTS_PAGE)?;
+            let parts = self.parts(manifest, after, page)?;
+            page = PARTS_PAGE;
             let Some(last) = parts.last() else { return Ok(segments) };
             after = last.number;
             for part in parts {
@@ -418,6 +436,21 @@ impl Store {
         max: usize,
     ) -> Result<Vec<Part>, StoreError> {
         self.readers.read(|conn| uploads::parts(conn, manifest, after, max))
+    }
+
+    /// A part of a multipart object, how many there are, and the bytes before it; `None` if it
+    /// has no such part.
+    pub fn part(
+        &self,
+        manifest: ManifestId,
+        number: u32,
+    ) -> Result<Option<(Part, usize, u64)>, StoreError> {
+        self.readers.snapshot(|conn| {
+            let found = uploads::parts(conn, manifest, number.saturating_sub(1), 1)?.pop();
+            let Some(part) = found.filter(|part| part.number == number) else { return Ok(None) };
+            let (count, before) = uploads::parts_before(conn, manifest, number)?;
+            Ok(Some((part, count, before)))
+        })
     }
 
     // ---- multipart uploads ---------------------------------------------------------------

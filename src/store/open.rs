@@ -235,6 +235,7 @@ impl Store {
     pub fn close(&self) -> Result<(), StoreError> {
         self.signal.stop();
         self.stop_jobs();
+        self.blobs.ready.stop();
         let ids = &self.blobs.ids;
         let pending = db::lock(&self.leftovers).as_ref().map(|range| range.start);
         let next = ids.next();

@@ -140,6 +140,45 @@ pub fn parts(
     Ok(parts)
 }
 
+/// How many parts a manifest has, and the bytes of those before a number.
+pub fn parts_before(
+    conn: &Connection,
+    manifest: ManifestId,
+    number: u32,
+) -> Result<(usize, u64), StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT count(*), coalesce(sum(size) FILTER (WHERE number < ?2), 0)
+         FROM parts WHERE manifest = ?1",
+    )?;
+    let found = statement.query_row(params![manifest.0, number], |row| {
+        Ok((row.get::<_, i64>(0)? as usize, row.get::<_, i64>(1)? as u64))
+    })?;
+    Ok(found)
+}
+
+/// The part in which a byte is: the number of the one before it (0: none), and the bytes before it.
+pub fn part_of_byte(
+    conn: &Connection,
+    manifest: ManifestId,
+    byte: u64,
+) -> Result<(u32, u64), StoreError> {
+    if byte == 0 {
+        return Ok((0, 0));
+    }
+    let mut statement =
+        conn.prepare_cached("SELECT number, size FROM parts WHERE manifest = ?1 ORDER BY number")?;
+    let mut rows = statement.query([manifest.0])?;
+    let (mut before, mut at) = (0, 0);
+    while let Some(row) = rows.next()? {
+        let size = row.get::<_, i64>(1)? as u64;
+        if at + size > byte {
+            break;
+        }
+        (before, at) = (row.get(0)?, at + size);
+    }
+    Ok((before, at))
+}
+
 /// The revision of an unfinished upload and the bucket that it is in.
 fn open_upload(conn: &Connection, manifest: ManifestId) -> Result<Option<(i64, i64)>, StoreError> {
     Ok(conn

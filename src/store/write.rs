@@ -79,7 +79,7 @@ impl Store {
     ) -> Outcome<T> {
         let result = self
             .blobs
-            .folders_of(&files)
+            .folders_of(files.iter().map(|file| &file.pending))
             .and_then(|folders| self.writer.write_after(folders, touched, |conn| undo(job(conn))));
         match &result {
             Ok(_) => files.into_iter().for_each(WrittenBlob::keep),

@@ -255,12 +255,21 @@ impl Server {
         bucket
     }
 
-    /// The files below a bucket's `objects/`.
+    /// The files below a bucket's `objects/`, when those are gone again that were made ahead of
+    /// need: an empty file is never an object's.
     pub fn blobs(&self, bucket: &str) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        walk(&self.dir.path().join("buckets").join(bucket).join("objects"), &mut found);
-        found.sort();
-        found
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut found = Vec::new();
+            walk(&self.dir.path().join("buckets").join(bucket).join("objects"), &mut found);
+            let empty = |path: &PathBuf| path.metadata().is_ok_and(|meta| meta.len() == 0);
+            if !found.iter().any(empty) {
+                found.sort();
+                return found;
+            }
+            assert!(Instant::now() < end, "empty files stay: {found:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Starts a multipart upload and gives its ID.
