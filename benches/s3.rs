@@ -10,6 +10,8 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use support::{Connection, Server, at_once, noise};
 
@@ -58,6 +60,42 @@ fn measure(
     );
 }
 
+/// What the disk asks for one durable object without a server: a new file of 1 KiB with fdatasync,
+/// then a SQLite commit into a WAL with synchronous=FULL. Beside the same number of clients this is
+/// the floor of `put 1 KiB` in `full`.
+fn measure_raw(dir: &Path, bytes: &[u8]) {
+    let _ = std::fs::remove_dir_all(dir);
+    std::fs::create_dir_all(dir).expect("a folder");
+    let conn = rusqlite::Connection::open(dir.join("raw.db")).expect("a database");
+    conn.execute_batch(
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;
+         CREATE TABLE IF NOT EXISTS t (key TEXT PRIMARY KEY, etag TEXT) WITHOUT ROWID;",
+    )
+    .expect("a table");
+    let end = Instant::now() + Duration::from_secs(SECONDS);
+    let (mut times, start) = (Vec::new(), Instant::now());
+    while Instant::now() < end {
+        let start = Instant::now();
+        let name = format!("{:016x}", times.len());
+        let mut file = std::fs::File::create_new(dir.join(&name)).expect("a new file");
+        file.write_all(bytes).expect("room");
+        file.sync_data().expect("a disk");
+        let row = [name.as_str(), "d41d8cd98f00b204e9800998ecf8427e"];
+        conn.prepare_cached("INSERT INTO t VALUES (?1, ?2)")
+            .and_then(|mut insert| insert.execute(row))
+            .expect("a commit");
+        times.push(start.elapsed());
+    }
+    let wall = start.elapsed();
+    times.sort_unstable();
+    println!(
+        "{:<22} c1   {:>8.0} ops/s  p50 {:>7} us",
+        "raw file and commit",
+        times.len() as f64 / wall.as_secs_f64(),
+        times[times.len() / 2].as_micros(),
+    );
+}
+
 fn main() {
     for durability in ["full", "os"] {
         println!("JOG_DURABILITY={durability}");
@@ -65,6 +103,15 @@ fn main() {
         let bucket = server.bucket("bench");
         let (small, large) = (noise(1, 1024), noise(2, 1 << 20));
         let ok = |status: u16| assert_eq!(status, 200);
+        if durability == "full" {
+            for round in 0..3 {
+                measure_raw(&server.dir.join("raw"), &small);
+                measure(&server, "put 1 KiB", 1, |connection, _, n| {
+                    let key = format!("/{bucket}/raw/{round}/{n}");
+                    ok(connection.send(server.put(&key).body(&small)).status);
+                });
+            }
+        }
         for clients in [1, 16] {
             measure(&server, "put 1 KiB", clients, |connection, client, n| {
                 let key = format!("/{bucket}/{clients}/{client}/{n}");
