@@ -17,6 +17,7 @@ _jog() {
         ;;
     --durability) words='full os' ;;
     --log-level) words='error warn info debug trace' ;;
+    --log-format) words='text json' ;;
     --sigv2 | --trust-proxy) words='on off' ;;
     *)
         # Lines of commands have two spaces before them, those of their help six.

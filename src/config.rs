@@ -57,6 +57,7 @@ settings! {
     "JOG_ACCESS_LOG_INTERVAL" "5m" "how long lines of a bucket's access log are gathered before delivery";
     "JOG_DURABILITY" "full" "full: survives a crash of the machine; os: only a crash of jog";
     "JOG_LOG_LEVEL" "info" "error, warn, info, debug or trace";
+    "JOG_LOG_FORMAT" "text" "text, or json: an object a line";
     "JOG_THREADS" "256" "threads that serve connections, 4 to 4096";
     "JOG_SIGV2" "off" "on: take Signature Version 2 as well, for old software";
     "JOG_AUTH_FAILURES" "100" "failed signatures from an address until it is slowed to one a second; 0: any number";
@@ -183,6 +184,15 @@ pub enum Durability {
     Os,
 }
 
+/// How the log is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// An object in JSON a line, for programs.
+    Json,
+}
+
 /// The settings, understood.
 #[derive(Clone)]
 pub struct Config {
@@ -214,6 +224,8 @@ pub struct Config {
     pub durability: Durability,
     /// `JOG_LOG_LEVEL`
     pub log_level: log::LevelFilter,
+    /// `JOG_LOG_FORMAT`
+    pub log_format: LogFormat,
     /// `JOG_THREADS`
     pub threads: usize,
     /// `JOG_AUTH_FAILURES`; 0: no limit.
@@ -351,6 +363,11 @@ impl Config {
             })?,
             log_level: values.parse("JOG_LOG_LEVEL", "error, warn, info, debug or trace", |v| {
                 v.parse().ok().filter(|level| *level != log::LevelFilter::Off)
+            })?,
+            log_format: values.parse("JOG_LOG_FORMAT", "text or json", |v| match v {
+                "text" => Some(LogFormat::Text),
+                "json" => Some(LogFormat::Json),
+                _ => None,
             })?,
             threads: values.parse("JOG_THREADS", "a number from 4 to 4096", |v| {
                 v.parse().ok().filter(|n| (4..=4096).contains(n))

@@ -11,6 +11,7 @@ mod healthcheck;
 mod key;
 mod lifecycle;
 mod local;
+mod logger;
 mod notify;
 mod progress;
 mod restore;
@@ -19,7 +20,7 @@ mod stats;
 mod user;
 mod verify;
 
-use crate::config::{self, Config, ConfigError, SETTINGS, Values, describe};
+use crate::config::{self, Config, ConfigError, LogFormat, SETTINGS, Values, describe};
 use std::process::ExitCode;
 
 /// Exit status of a command line that is not understood.
@@ -78,7 +79,13 @@ fn with_config(
     match run(&values, &config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
-            eprintln!("jog: {text}");
+            match config.log_format {
+                // The log has begun, and a program reads it.
+                LogFormat::Json if log::max_level() > log::LevelFilter::Off => {
+                    log::error!("{text}");
+                }
+                _ => eprintln!("jog: {text}"),
+            }
             ExitCode::FAILURE
         }
     }

@@ -2,8 +2,8 @@
 
 use super::admin::{self, Context};
 use super::channel::Channel;
-use super::gauges;
 use super::notify::Notifier;
+use super::{gauges, logger};
 use crate::access::Gate;
 use crate::access::registry::Registry;
 use crate::auth::{AuthConfig, Throttle};
@@ -15,7 +15,7 @@ use crate::store::{Kek, LogSpool, MasterKey, OpenError, SharedStore, Store, Stor
 use crate::types::notification::TargetName;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io::{self, LineWriter};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ const SAME_SIGNAL: Duration = Duration::from_secs(1);
 /// Serves until SIGTERM or SIGINT. `Err`: one line that says why it cannot start or did not end
 /// well.
 pub fn run(config: &Config) -> Result<(), String> {
-    start_log(config.log_level);
+    logger::start(config.log_level, config.log_format);
     // Before anything else runs: a signal from now on ends the server in order.
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|e| format!("signals: {e}"))?;
     raise_open_files();
@@ -184,19 +184,6 @@ fn raise_open_files() {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         log::warn!("cannot raise the limit of open files: {error}");
     }
-}
-
-fn start_log(level: log::LevelFilter) {
-    let mut config = simplelog::ConfigBuilder::new();
-    config
-        .set_time_format_rfc3339()
-        .set_thread_level(log::LevelFilter::Off)
-        .set_target_level(log::LevelFilter::Off)
-        .set_location_level(log::LevelFilter::Off);
-    // A line is written with one call, so lines of several threads do not mix.
-    let out = LineWriter::new(io::stderr());
-    // Fails only if there is a logger already, and then there is one.
-    let _ = simplelog::WriteLogger::init(level, config.build(), out);
 }
 
 /// Opens the store of the settings.

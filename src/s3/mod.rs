@@ -1,6 +1,7 @@
 //! S3: from a request to an operation, and from its result to the answer.
 
 mod absent;
+mod access_line;
 mod acl;
 mod attributes;
 mod bucket;
@@ -35,6 +36,7 @@ pub mod uri;
 mod versioning;
 mod website;
 
+pub use access_line::TARGET as ACCESS_TARGET;
 pub use error::{Code, S3Error};
 pub use metrics::{Metrics, MetricsAccess, Page};
 pub use website::Websites;
@@ -43,11 +45,12 @@ use crate::access::{Authorized, Gate, Owner, Requester};
 use crate::auth::{
     self, AuthConfig, Authenticated, Identity, Keys, PayloadReader, Throttle, Trailers,
 };
-use crate::http::{Body, Handler, Headers, Method, Payload, Request, Response, Sent};
+use crate::http::{Body, Handler, Headers, Method, Payload, Request, Response};
 use crate::limits::MAX_DOCUMENT_BYTES;
 use crate::store::{self, ConfigKind, LogSpool, SharedStore};
 use crate::types::notification::TargetName;
 use crate::types::{BucketName, KeyError, ObjectKey, VersionId, time};
+use access_line::AccessLine;
 use permit::RequestFacts;
 use std::sync::Arc;
 use table::Target;
@@ -393,11 +396,11 @@ impl App {
             response = cors::decorate(response, request, cors);
         }
         let operation = label.operation;
-        let own = access_log(request, &label, &response, code);
         let bucket = logging::note(self, request, &mut label, &response, code);
+        let own = AccessLine::new(request, label, &response, code);
         if own.is_some() || bucket.is_some() {
             response.done = Some(Box::new(move |sent| {
-                own.into_iter().for_each(|own| own(sent));
+                own.into_iter().for_each(|own| own.write(sent));
                 bucket.into_iter().for_each(|bucket| bucket(sent));
             }));
         }
@@ -407,38 +410,6 @@ impl App {
             .header("x-amz-id-2", self.host_id.as_str())
             .header("server", "JOG")
     }
-}
-
-/// One line a request, when its response has been sent: method, operation, bucket, key, status,
-/// error code, bytes of the body, microseconds, requester, request id. Fields are separated by
-/// spaces; `-` stands for nothing, `cut` for a response that did not get through, and names are
-/// percent-encoded so that a line is always a line.
-fn access_log(
-    request: &Request,
-    label: &Label,
-    response: &Response,
-    code: Option<Code>,
-) -> Option<impl FnOnce(Sent) + Send + use<>> {
-    if !log::log_enabled!(log::Level::Info) {
-        return None;
-    }
-    let or_dash =
-        |text: Option<&str>| text.map_or_else(|| "-".to_owned(), |t| uri::encode(t, true));
-    let what = format!(
-        "{} {} {} {} {} {}",
-        request.method.as_str(),
-        if label.operation.is_empty() { "-" } else { label.operation },
-        or_dash(label.bucket.as_ref().map(BucketName::as_str)),
-        or_dash(label.key.as_ref().map(ObjectKey::as_str)),
-        response.status,
-        code.map_or("-", Code::name),
-    );
-    let who = format!("{} {}", or_dash(label.requester.as_deref()), request.id);
-    let received = request.received;
-    Some(move |sent: Sent| {
-        let bytes = if sent.complete { sent.body_bytes.to_string() } else { "cut".to_owned() };
-        log::info!("{what} {bytes} {} {who}", received.elapsed().as_micros());
-    })
 }
 
 /// An answer with a document.

@@ -2,7 +2,7 @@
 
 use crate::support::server::{jog, run};
 use crate::support::sign::{ACCESS_KEY, SECRET_KEY};
-use crate::support::{Connection, Dir, Request, Server, at_once, noise};
+use crate::support::{Connection, Dir, Request, Response, Server, at_once, noise};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Output;
 use std::sync::{Arc, Barrier};
@@ -48,6 +48,7 @@ fn wrong_settings_are_one_line() {
         ("JOG_PORT", "65536"),
         ("JOG_ADDRESS", "nowhere"),
         ("JOG_LOG_LEVEL", "loud"),
+        ("JOG_LOG_FORMAT", "xml"),
         ("JOG_DURABILITY", "some"),
         ("JOG_THREADS", "0"),
         ("JOG_TRUST_PROXY", "maybe"),
@@ -314,6 +315,78 @@ fn a_line_a_request() {
     secrets.bucket("log");
     secrets.get("/").signer(|s| s.secret_key = "another/secret".to_owned()).send().expect(403);
     assert!(!secrets.log().contains(SECRET_KEY));
+}
+
+/// A key that would break lines, objects and terminals.
+const EVIL: &str = "a\"b\\c\nd\r\u{1b}[31m%00/\u{7f}\u{2028}ü{}\t";
+
+#[test]
+fn the_log_in_json_is_an_object_a_line() {
+    let server = Server::with(&[("JOG_LOG_FORMAT", "json"), ("JOG_LOG_LEVEL", "debug")]);
+    let bucket = server.bucket("log");
+    let put = server.object("PUT", &bucket, EVIL).body("12345").send().expect(200);
+    let get = server.object("GET", &bucket, EVIL).send().expect(200);
+    let gone = server.get(&format!("/{bucket}/gone")).anonymous().send().expect(403);
+    // A warning that names the key.
+    let file = server.blobs(&bucket).pop().expect("it was put");
+    std::fs::write(&file, "12346").expect("it can be written");
+    server.object("GET", &bucket, EVIL).send().expect(500);
+    server.log_line("the damage", |line| line.contains("CRC64NVME"));
+    let line = |response: &Response, operation: &str| -> serde_json::Value {
+        let id = response.header("x-amz-request-id").expect("an id").to_owned();
+        let line = server.log_line(operation, |line| line.contains(&id));
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e} in {line}"))
+    };
+    let found = line(&put, "PUT");
+    for (name, expected) in [
+        ("level", "info"),
+        ("target", "access"),
+        ("method", "PUT"),
+        ("operation", "PutObject"),
+        ("bucket", &bucket),
+        ("key", EVIL),
+        ("requester", ACCESS_KEY),
+        ("request_id", put.header("x-amz-request-id").expect("an id")),
+    ] {
+        assert_eq!(found[name], expected, "{found}");
+    }
+    assert_eq!((&found["status"], &found["bytes"]), (&200.into(), &0.into()));
+    assert_eq!((&found["code"], &found["complete"]), (&serde_json::Value::Null, &true.into()));
+    assert!(found["duration_us"].as_u64().is_some_and(|us| us < 30_000_000), "{found}");
+    let time = found["time"].as_str().and_then(jog::types::time::parse_iso);
+    assert!(time.is_some_and(|ms| (jog::types::time::now_ms() - ms).abs() < 60_000), "{found}");
+    assert_eq!(line(&get, "GET")["bytes"], 5);
+    let refused = line(&gone, "the refusal");
+    assert_eq!((&refused["status"], &refused["code"]), (&403.into(), &"AccessDenied".into()));
+    assert_eq!(refused["requester"], serde_json::Value::Null);
+    for line in server.log().lines() {
+        let value: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"));
+        assert!(value["time"].is_string() && value["level"].is_string(), "{line}");
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
+    // So does a start that fails.
+    let path = server.dir.path().to_str().expect("a path of ours is UTF-8");
+    let second = start(path, &[("JOG_LOG_FORMAT", "json")]);
+    assert_eq!(second.status.code(), Some(1));
+    let value: serde_json::Value = serde_json::from_slice(&second.stderr).expect("one object");
+    assert!(value["message"].as_str().is_some_and(|m| m.contains(path)), "{value}");
+    assert_eq!(value["level"], "error");
+}
+
+#[test]
+fn no_key_breaks_a_line_of_the_log() {
+    let server = Server::start();
+    let bucket = server.bucket("log");
+    server.object("PUT", &bucket, EVIL).body("12345").send().expect(200);
+    let file = server.blobs(&bucket).pop().expect("it was put");
+    std::fs::write(&file, "12346").expect("it can be written");
+    server.object("GET", &bucket, EVIL).send().expect(500);
+    let line = server.log_line("the damage", |line| line.contains("CRC64NVME"));
+    assert!(line.contains(r#"a"b\c\nd\r\u{1b}[31m%00/"#), "{line}");
+    for line in server.log().lines() {
+        assert!(line.starts_with("20") && !line.chars().any(char::is_control), "{line:?}");
+    }
 }
 
 // ---- what it takes -----------------------------------------------------------------------

@@ -156,7 +156,9 @@ impl Server {
         let log = Arc::new(Log::default());
         log.follow(child.stderr.take().expect("it is piped"));
         let line = log.wait("serves", |line| line.contains(" serves "));
-        let address = line.rsplit(' ').next().and_then(|a| a.parse().ok());
+        // In JSON its string and its object end behind it.
+        let address = line.rsplit(' ').next().map(|a| a.trim_end_matches("\"}"));
+        let address = address.and_then(|a| a.parse().ok());
         Self { address: address.expect("an address"), child, dir, vars, log }
     }
 
