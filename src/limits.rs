@@ -228,6 +228,21 @@ pub const BACKUP_STEP_PAGES: i32 = 1024;
 /// Lost objects that the manifest of a snapshot lists; the output of the command lists all.
 pub const MANIFEST_LOST: usize = 1000;
 
+// ---- exports and imports -----------------------------------------------------------------
+
+/// Objects that an export reads from metadata.db at once.
+pub const EXPORT_PAGE: usize = 1000;
+/// Escaped names and failures that `jog export --json` and `jog import --json` list; all of them are
+/// counted, and each failure is told on stderr.
+pub const MAX_LISTED: usize = 10_000;
+/// A line of the notes of an export, in bytes: a key, 10 tags and the fields of a request head, each
+/// byte of which may be six in JSON.
+pub const MAX_NOTE_BYTES: u64 = 512 * 1024;
+/// Folders inside one another that an import enters: as many as an export makes of a key, and some.
+pub const MAX_IMPORT_DEPTH: usize = 1100;
+/// Imports that run in the server at the same time.
+pub const MAX_IMPORTS: usize = 4;
+
 // ---- users -------------------------------------------------------------------------------
 
 /// Users beside root; all of them are kept in memory.

@@ -2,7 +2,7 @@
 //! where the server may not, can be slowed down or ended by themselves, and take no memory from it.
 
 use super::admin::{Arguments, Failure, Opt, parse, split_settings};
-use super::{USAGE, backup, restore, understand, verify};
+use super::{USAGE, backup, export, restore, understand, verify};
 use crate::config::{Config, size};
 use crate::store::backup::BackupError;
 use std::process::ExitCode;
@@ -25,7 +25,8 @@ pub struct Local {
 pub const LOST: u8 = 3;
 
 /// All of them, in the order of `jog help`.
-pub const COMMANDS: &[Local] = &[backup::COMMAND, restore::COMMAND, verify::COMMAND];
+pub const COMMANDS: &[Local] =
+    &[backup::COMMAND, restore::COMMAND, verify::COMMAND, export::COMMAND];
 
 /// The command of this name.
 pub fn find(name: &str) -> Option<&'static Local> {

@@ -5,6 +5,8 @@ mod admin;
 mod backup;
 mod bucket;
 mod channel;
+mod export;
+mod files;
 mod gauges;
 mod grant;
 mod healthcheck;

@@ -49,12 +49,19 @@ impl Meter {
     }
 }
 
-impl Drop for Meter {
-    fn drop(&mut self) {
-        if self.drawn {
+impl Meter {
+    /// Takes the line away, so that something else can be said.
+    pub fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
             // As above.
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

@@ -177,7 +177,7 @@ fn serve_commands(
 
 /// Takes as many file descriptors as the system grants: a connection needs one, and the usual soft
 /// limit of 1024 is less than [`crate::limits::MAX_CONNECTIONS`].
-fn raise_open_files() {
+pub(super) fn raise_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

@@ -13,7 +13,8 @@ use super::ids::{self, Ids};
 use super::pace::Pace;
 use super::ready::{Ready, ReadyFile};
 use super::seal::{DataKey, Kek, Seal, Sealing};
-use super::{BlobId, StoreError};
+use super::{BlobId, Part, StoreError};
+use crate::types::Span;
 use crc_fast::{CrcAlgorithm, Digest};
 use std::collections::HashMap;
 use std::fs::File;
@@ -385,6 +386,44 @@ pub(super) struct Segment {
     pub seal: Option<Seal>,
     /// The CRC of the stretch, if it is a whole file.
     pub crc64: Option<u64>,
+}
+
+impl Segment {
+    /// The stretches of files that make up a span of a multipart object. `from`: the number of a
+    /// part before it, and the bytes up to the end of that; `path`: that of a file; `page`: some
+    /// parts with numbers above this one, in order.
+    pub fn of_parts(
+        span: Span,
+        from: (u32, u64),
+        path: impl Fn(BlobId) -> PathBuf,
+        mut page: impl FnMut(u32) -> Result<Vec<Part>, StoreError>,
+    ) -> Result<Vec<Self>, StoreError> {
+        let (mut segments, (mut after, mut at)) = (Vec::new(), from);
+        let end = span.start + span.len;
+        loop {
+            let parts = page(after)?;
+            let Some(last) = parts.last() else { return Ok(segments) };
+            after = last.number;
+            for part in parts {
+                let (start, stop) = (span.start.max(at), end.min(at + part.size));
+                if let (Some(blob), true) = (part.blob, start < stop) {
+                    let len = stop - start;
+                    segments.push(Self {
+                        path: path(blob),
+                        start: start - at,
+                        len,
+                        size: part.size,
+                        seal: part.seal,
+                        crc64: (len == part.size).then_some(part.crc64),
+                    });
+                }
+                at += part.size;
+                if at >= end {
+                    return Ok(segments);
+                }
+            }
+        }
+    }
 }
 
 /// A file that is being read.

@@ -41,6 +41,7 @@ mod model;
 mod objects;
 mod open;
 mod outbox;
+mod outside;
 mod owners;
 mod pace;
 mod ready;
@@ -62,6 +63,7 @@ mod write;
 pub use bell::{Bell, Heard};
 pub use blob::{BlobWriter, ObjectReader, WrittenBlob};
 pub use buckets::BucketChange;
+pub use census::Total;
 pub use copy::SourceBlob;
 pub use error::{OpenError, StoreError};
 pub use expire::{Age, Aging, Expired, Expiry};
@@ -70,6 +72,7 @@ pub use master::MasterKey;
 pub use model::*;
 pub use open::StoreConfig;
 pub use outbox::{Doing, Notice, Outbox, QueuedEvent, Telling};
+pub use outside::{Outside, Readable};
 pub use rename::{Rename, Renamed};
 pub use seal::{KEY_BYTES, Kek, Seal, SealMode, Sealing};
 pub use spool::{LogBatch, LogKeyFormat, LogSpool, LogTarget};
@@ -290,7 +293,13 @@ impl Store {
             Data::Parts(manifest) => {
                 // The pin comes first: what is read after it stays.
                 let Some(pin) = self.pins.pin(manifest) else { return Ok(None) };
-                let segments = self.part_segments(name, manifest, span)?;
+                let path = |blob| self.blobs.path(name, blob);
+                let find = |conn: &_| uploads::part_of_byte(conn, manifest, span.start);
+                let from = self.readers.read(find)?;
+                let mut size = FIRST_PARTS;
+                let page =
+                    |after| self.parts(manifest, after, std::mem::replace(&mut size, PARTS_PAGE));
+                let segments = Segment::of_parts(span, from, path, page)?;
                 if segments.iter().map(|s| s.len).sum::<u64>() != span.len {
                     return Ok(None);
                 }
@@ -298,43 +307,6 @@ impl Store {
             }
         };
         ObjectReader::new(self.blobs.fs.clone(), segments, kek.cloned(), pin)
-    }
-
-    /// The stretches of files that make up a span of a multipart object.
-    fn part_segments(
-        &self,
-        bucket: &str,
-        manifest: ManifestId,
-        span: Span,
-    ) -> Result<Vec<Segment>, StoreError> {
-        let find = |conn: &_| uploads::part_of_byte(conn, manifest, span.start);
-        let (mut after, mut at) = self.readers.read(find)?;
-        let (mut segments, mut page) = (Vec::new(), FIRST_PARTS);
-        let end = span.start + span.len;
-        loop {
-            let parts = self.parts(manifest, after, page)?;
-            page = PARTS_PAGE;
-            let Some(last) = parts.last() else { return Ok(segments) };
-            after = last.number;
-            for part in parts {
-                let (start, stop) = (span.start.max(at), end.min(at + part.size));
-                if let (Some(blob), true) = (part.blob, start < stop) {
-                    let len = stop - start;
-                    segments.push(Segment {
-                        path: self.blobs.path(bucket, blob),
-                        start: start - at,
-                        len,
-                        size: part.size,
-                        seal: part.seal,
-                        crc64: (len == part.size).then_some(part.crc64),
-                    });
-                }
-                at += part.size;
-                if at >= end {
-                    return Ok(segments);
-                }
-            }
-        }
     }
 
     // ---- objects -------------------------------------------------------------------------
