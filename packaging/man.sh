@@ -34,14 +34,21 @@ TEXT
 between 'Commands:' 'Commands on the store' | sed -e '/^$/d' | while read -r name text; do
     printf '.TP\n.B %s\n%s\n' "$(plain <<<"$name")" "$(plain <<<"$text")"
 done
-printf '.SS Commands on the store\nThey take \\fB\\-\\-data\\-dir\\fR.\n'
-between 'Commands on the store' 'Options of' | sed '/^(/d;/^They/d' |
-    awk '/^  [a-z]/ { sub(/^  /, ""); usage = $0; next }
-         /^ +[[-]/ { sub(/^ +/, " "); usage = usage $0; next }
-         { sub(/^ +/, ""); print usage; print $0 }' |
-    while read -r usage && read -r text; do
-        printf '.TP\n.B %s\n%s\n' "$(plain <<<"$usage")" "$(plain <<<"$text")"
-    done
+# The commands of a section of the help: a line of usage each, perhaps more, and lines that say more.
+commands() {
+    awk 'function say() { if (usage) { print usage; print text } }
+         /^  [a-z]/ { say(); usage = $0; sub(/^ +/, "", usage); text = ""; next }
+         /^ +[[-]/ && text == "" { sub(/^ +/, " "); usage = usage $0; next }
+         /^      / { sub(/^ +/, ""); text = text (text == "" ? "" : " ") $0 }
+         END { say() }' |
+        while read -r usage && read -r text; do
+            printf '.TP\n.B %s\n%s\n' "$(plain <<<"$usage")" "$(plain <<<"$text")"
+        done
+}
+printf '.SS Commands on the store\nThey take \\fB\\-\\-data\\-dir\\fR and run inside the server, if one runs.\n'
+between 'Commands on the store' 'Commands beside' | commands
+printf '.SS Commands beside the server\nThey take \\fB\\-\\-data\\-dir\\fR; a server may run meanwhile.\n'
+between 'Commands beside' 'Options of' | commands
 cat <<'TEXT'
 .SH SETTINGS
 Each is an option of
@@ -73,7 +80,8 @@ the data of the service
 .I /usr/share/doc/jog/guide.md.gz
 the guide for operators, also in Japanese
 .SH EXIT STATUS
-0 if all went well, 1 if it did not, 2 if the command line or a setting was not understood.
+0 if all went well, 1 if it did not, 2 if the command line or a setting was not understood,
+3 if something was found lost or had to be left out.
 .SH SIGNALS
 On SIGTERM or SIGINT
 .B jog server

@@ -20,7 +20,9 @@ mod s3 {
     mod durability;
     mod encryption;
     mod errors;
+    mod export;
     mod form;
+    mod import;
     mod lifecycle;
     mod list;
     mod lock;

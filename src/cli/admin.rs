@@ -6,12 +6,16 @@
 //! command that takes long.
 
 use super::channel::{self, Kind, Request, Sink};
-use super::{USAGE, access, bucket, key, lifecycle, stats, understand, user};
+use super::local::LOST;
+use super::progress::{self, Meter};
+use super::{USAGE, access, bucket, import, key, lifecycle, stats, understand, user};
 use crate::access::registry::Registry;
 use crate::config::Config;
 use crate::limits::{ADMIN_PATIENCE, MAX_ADMIN_FILE_BYTES};
+use crate::store::backup::Progress;
 use crate::store::{OpenError, SharedStore, StoreError};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -26,6 +30,7 @@ const GROUPS: &[&[Command]] = &[
     key::COMMANDS,
     access::COMMANDS,
     stats::COMMANDS,
+    import::COMMANDS,
 ];
 
 /// What a command works on.
@@ -36,6 +41,8 @@ pub struct Context<'a> {
     pub users: &'a Registry,
     /// The settings: the server's, if one runs.
     pub config: &'a Config,
+    /// The folder that the command was called with.
+    pub folder: Option<OwnedFd>,
 }
 
 /// A command.
@@ -114,6 +121,8 @@ pub enum Failure {
     Usage(String),
     /// What it was to do cannot be done.
     Failed(String),
+    /// It has ended, and something is left out.
+    LeftOut(String),
     /// Whoever called it has gone, or the server stops.
     Gone,
 }
@@ -143,6 +152,11 @@ impl Out<'_> {
     /// A line for stderr.
     pub fn complain(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
         (self.0)(Kind::Complaint, text.as_ref()).map_err(|_| Failure::Gone)
+    }
+
+    /// How far the command has come; fails when nobody waits for it any more.
+    pub fn progress(&mut self, progress: &Progress) -> Result<(), Failure> {
+        (self.0)(Kind::Progress, &progress::to_words(progress)).map_err(|_| Failure::Gone)
     }
 
     /// Lines in columns, the first of which are the headings.
@@ -196,6 +210,7 @@ pub fn execute(context: &Context<'_>, request: &Request, sink: &mut Sink<'_>) ->
             (USAGE, format!("{text}\nUsage: jog {} {}", command.name, command.usage))
         }
         Err(Failure::Failed(text)) => (1, text),
+        Err(Failure::LeftOut(text)) => (LOST, text),
     };
     // As above.
     let _ = sink(Kind::Complaint, &format!("jog: {text}"));
@@ -239,7 +254,15 @@ pub fn run(args: &[String]) -> ExitCode {
         Ok(both) => both,
         Err(error) => return complain(&error.to_string()),
     };
-    match run_somewhere(&config, &request, &mut print) {
+    let folder = match import::folder(&request) {
+        Ok(folder) => folder,
+        Err(text) => return complain(&text),
+    };
+    let mut meter = Meter::new(false);
+    let mut sink = |kind, text: &str| print(&mut meter, kind, text);
+    let result = run_somewhere(&config, &request, folder, &mut sink);
+    drop(meter);
+    match result {
         Ok(status) => ExitCode::from(status),
         Err(text) => {
             eprintln!("jog: {text}");
@@ -249,10 +272,17 @@ pub fn run(args: &[String]) -> ExitCode {
 }
 
 /// A closed pipe ends the command: there is nobody to print for.
-fn print(kind: Kind, text: &str) -> io::Result<()> {
+fn print(meter: &mut Meter, kind: Kind, text: &str) -> io::Result<()> {
+    if kind != Kind::Progress {
+        meter.clear();
+    }
     match kind {
         Kind::Output => writeln!(io::stdout(), "{text}"),
         Kind::Complaint => writeln!(io::stderr(), "{text}"),
+        Kind::Progress => {
+            progress::of_words(text).iter().for_each(|progress| meter.watch(progress));
+            Ok(())
+        }
     }
 }
 
@@ -346,7 +376,12 @@ fn read_file(path: &str) -> io::Result<String> {
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Runs a command in the server of the data directory, or here if there is none.
-fn run_somewhere(config: &Config, request: &Request, sink: &mut Sink<'_>) -> Result<u8, String> {
+fn run_somewhere(
+    config: &Config,
+    request: &Request,
+    folder: Option<OwnedFd>,
+    sink: &mut Sink<'_>,
+) -> Result<u8, String> {
     let dir = config.data_dir.as_path();
     let shown = dir.display();
     check_owner(dir)?;
@@ -355,11 +390,11 @@ fn run_somewhere(config: &Config, request: &Request, sink: &mut Sink<'_>) -> Res
         let server = channel::reach(dir)
             .map_err(|e| format!("cannot reach the server of JOG_DATA_DIR={shown}: {e}"))?;
         if let Some(stream) = server {
-            let asked = channel::ask(&stream, request, sink);
+            let asked = channel::ask(&stream, request, folder.as_ref().map(AsFd::as_fd), sink);
             return asked.map_err(|e| format!("{}: {e}", request.command));
         }
         match super::server::open_store(config) {
-            Ok(store) => return run_here(config, store.into(), request, sink),
+            Ok(store) => return run_here(config, store.into(), request, folder, sink),
             // A server that is not listening yet, or not any more.
             Err(OpenError::InUse) if Instant::now() < deadline => std::thread::sleep(RETRY),
             Err(error) => return Err(format!("cannot open JOG_DATA_DIR={shown}: {error}")),
@@ -371,11 +406,12 @@ fn run_here(
     config: &Config,
     store: SharedStore,
     request: &Request,
+    folder: Option<OwnedFd>,
     sink: &mut Sink<'_>,
 ) -> Result<u8, String> {
     let users = Registry::load(&store, &config.access_key, &config.secret_key)
         .map_err(|e| format!("reading the users: {e}"))?;
-    let context = Context { store: &store, users: &users, config };
+    let context = Context { store: &store, users: &users, config, folder };
     let status = execute(&context, request, sink);
     let closed = store.close();
     closed.map_err(|e| format!("closing {}: {e}", config.data_dir.display()))?;

@@ -5,21 +5,26 @@
 //! everything, as with metadata.db itself.
 //!
 //! The client sends one line, a [`Request`] in JSON. The answer is a stream of lines, of which the
-//! first character says what they are: `>` output, `!` complaint, `=` exit status, which is the
-//! last one. One thread serves one command after the other.
+//! first character says what they are: `>` output, `!` complaint, `~` progress, `=` exit status,
+//! which is the last one. One thread serves one command after the other.
+//!
+//! With the line may come an open folder (SCM_RIGHTS): that of the user, wherever the server's own
+//! view of the file system ends. Such a command takes long and has a thread of its own.
 
-use crate::limits::{ACCEPT_RETRY, ADMIN_TIMEOUT, MAX_ADMIN_REQUEST_BYTES};
+use crate::limits::{ACCEPT_RETRY, ADMIN_TIMEOUT, MAX_ADMIN_REQUEST_BYTES, MAX_IMPORTS};
 use rustix::fs::{Mode, OFlags, fchmod};
 use rustix::net::{
-    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen,
-    shutdown, socket_with,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind,
+    connect, listen, recvmsg, sendmsg, shutdown, socket_with,
 };
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -35,6 +40,8 @@ pub enum Kind {
     Output,
     /// For stderr.
     Complaint,
+    /// How far it has come, for who looks.
+    Progress,
 }
 
 /// A command as it goes over the socket: its words, its arguments, its options.
@@ -106,10 +113,10 @@ pub struct Channel {
 
 impl Channel {
     /// Makes the socket, in place of that of a server that was killed, and starts the thread.
-    /// `serve` runs a command and gives its exit status.
+    /// `serve` runs a command, with the folder that came with it, and gives its exit status.
     pub fn start(
         dir: &Path,
-        serve: impl Fn(&Request, &mut Sink<'_>) -> u8 + Send + 'static,
+        serve: impl Fn(&Request, Option<OwnedFd>, &mut Sink<'_>) -> u8 + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let path = dir.join(NAME);
         match std::fs::remove_file(&path) {
@@ -146,34 +153,59 @@ impl Channel {
     }
 }
 
-fn accept_all(
-    listener: &UnixListener,
-    stopping: &AtomicBool,
-    serve: &dyn Fn(&Request, &mut Sink<'_>) -> u8,
-) {
-    while !stopping.load(Ordering::SeqCst) {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                if let Err(error) = answer(&stream, stopping, serve) {
-                    log::info!("a command was cut off: {error}");
+type Serve<'s> = dyn Fn(&Request, Option<OwnedFd>, &mut Sink<'_>) -> u8 + Sync + 's;
+
+/// Returns when all commands have ended.
+fn accept_all(listener: &UnixListener, stopping: &AtomicBool, serve: &Serve<'_>) {
+    let long = AtomicUsize::new(0);
+    let long = &long;
+    let log = |done: io::Result<()>| {
+        if let Err(error) = done {
+            log::info!("a command was cut off: {error}");
+        }
+    };
+    std::thread::scope(|scope| {
+        while !stopping.load(Ordering::SeqCst) {
+            let stream = match listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(_) if stopping.load(Ordering::SeqCst) => return,
+                Err(error) => {
+                    log::warn!("cannot accept a command: {error}");
+                    std::thread::sleep(ACCEPT_RETRY);
+                    continue;
+                }
+            };
+            match receive(&stream) {
+                Err(error) => log(Err(error)),
+                Ok((line, None)) => log(answer(&stream, &line, None, stopping, serve)),
+                Ok((_, Some(_))) if long.load(Ordering::SeqCst) >= MAX_IMPORTS => {
+                    let busy = format!("!jog: {MAX_IMPORTS} imports are running\n=1\n");
+                    log((&stream).write_all(busy.as_bytes()));
+                }
+                Ok((line, folder)) => {
+                    long.fetch_add(1, Ordering::SeqCst);
+                    scope.spawn(move || {
+                        log(answer(&stream, &line, folder, stopping, serve));
+                        long.fetch_sub(1, Ordering::SeqCst);
+                    });
                 }
             }
-            Err(_) if stopping.load(Ordering::SeqCst) => return,
-            Err(error) => {
-                log::warn!("cannot accept a command: {error}");
-                std::thread::sleep(ACCEPT_RETRY);
-            }
         }
-    }
+    });
+}
+
+fn receive(stream: &UnixStream) -> io::Result<(String, Option<OwnedFd>)> {
+    stream.set_write_timeout(Some(ADMIN_TIMEOUT))?;
+    read_request(stream)
 }
 
 fn answer(
     stream: &UnixStream,
+    line: &str,
+    folder: Option<OwnedFd>,
     stopping: &AtomicBool,
-    serve: &dyn Fn(&Request, &mut Sink<'_>) -> u8,
+    serve: &Serve<'_>,
 ) -> io::Result<()> {
-    stream.set_write_timeout(Some(ADMIN_TIMEOUT))?;
-    let line = read_request(stream)?;
     let send = |mark: char, text: &str| -> io::Result<()> {
         if stopping.load(Ordering::SeqCst) {
             return Err(io::Error::other("the server stops"));
@@ -187,21 +219,22 @@ fn answer(
         let mut stream = stream;
         stream.write_all(out.as_bytes())
     };
-    let Some(request) = Request::parse(&line) else {
+    let Some(request) = Request::parse(line) else {
         send('!', "jog: the server does not understand the request")?;
         return send('=', "2");
     };
-    let status = serve(&request, &mut |kind, text| match kind {
+    let status = serve(&request, folder, &mut |kind, text| match kind {
         Kind::Output => send('>', text),
         Kind::Complaint => send('!', text),
+        Kind::Progress => send('~', text),
     });
     send('=', &status.to_string())
 }
 
-/// One line, within a time and a length.
-fn read_request(mut stream: &UnixStream) -> io::Result<String> {
+/// One line, within a time and a length, and the folder that comes with it, if there is one.
+fn read_request(stream: &UnixStream) -> io::Result<(String, Option<OwnedFd>)> {
     let deadline = Instant::now() + ADMIN_TIMEOUT;
-    let mut line = Vec::new();
+    let (mut line, mut folder) = (Vec::new(), None);
     let mut chunk = [0; 4096];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -209,10 +242,18 @@ fn read_request(mut stream: &UnixStream) -> io::Result<String> {
             return Err(ErrorKind::TimedOut.into());
         }
         stream.set_read_timeout(Some(left))?;
-        let n = match stream.read(&mut chunk) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            other => other?,
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut into = [IoSliceMut::new(&mut chunk)];
+        let n = match recvmsg(stream, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other?.bytes,
         };
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(fds) = message {
+                folder = fds.last().or(folder);
+            }
+        }
         if n == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
@@ -221,7 +262,7 @@ fn read_request(mut stream: &UnixStream) -> io::Result<String> {
             return Err(io::Error::other("the request is too long"));
         }
         if line.ends_with(b"\n") {
-            return String::from_utf8(line).map_err(io::Error::other);
+            return String::from_utf8(line).map(|l| (l, folder)).map_err(io::Error::other);
         }
     }
 }
@@ -241,20 +282,38 @@ pub fn reach(dir: &Path) -> io::Result<Option<UnixStream>> {
 
 /// Lets the server run a command; gives its exit status. A command may be silent for as long as
 /// it takes; a server that ends closes the connection.
-pub fn ask(stream: &UnixStream, request: &Request, sink: &mut Sink<'_>) -> io::Result<u8> {
+/// `folder` goes along.
+pub fn ask(
+    stream: &UnixStream,
+    request: &Request,
+    folder: Option<BorrowedFd<'_>>,
+    sink: &mut Sink<'_>,
+) -> io::Result<u8> {
     let line = request.to_line();
     if line.len() as u64 > MAX_ADMIN_REQUEST_BYTES {
         return Err(io::Error::other("the command is too long"));
     }
     stream.set_write_timeout(Some(ADMIN_TIMEOUT))?;
     let mut out = stream;
-    out.write_all(line.as_bytes())?;
+    let sent = match folder {
+        None => 0,
+        Some(folder) => {
+            let folders = [folder];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            control.push(SendAncillaryMessage::ScmRights(&folders));
+            let text = [IoSlice::new(line.as_bytes())];
+            sendmsg(stream, &text, &mut control, SendFlags::NOSIGNAL)?
+        }
+    };
+    out.write_all(&line.as_bytes()[sent..])?;
     for line in BufReader::new(stream).lines() {
         let line = line?;
         let text = line.get(1..).unwrap_or("");
         match line.chars().next() {
             Some('>') => sink(Kind::Output, text)?,
             Some('!') => sink(Kind::Complaint, text)?,
+            Some('~') => sink(Kind::Progress, text)?,
             Some('=') => return text.parse().map_err(io::Error::other),
             _ => return Err(io::Error::other("the server's answer makes no sense")),
         }
@@ -265,6 +324,8 @@ pub fn ask(stream: &UnixStream, request: &Request, sink: &mut Sink<'_>) -> io::R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
+    use std::os::fd::AsFd;
     use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
     /// A directory whose path is too long for the address of a socket.
@@ -308,7 +369,7 @@ mod tests {
         let dir = Dir::new("answers");
         assert!(reach(&dir.0).unwrap().is_none());
         std::fs::write(dir.0.join(NAME), "left by a dead server").unwrap();
-        let channel = Channel::start(&dir.0, |request, sink| {
+        let channel = Channel::start(&dir.0, |request, _, sink| {
             assert_eq!(*request, self::request());
             sink(Kind::Output, "one\ntwo").unwrap();
             sink(Kind::Complaint, "three").unwrap();
@@ -327,7 +388,7 @@ mod tests {
         assert!(answer.ends_with("=2\n"), "{answer}");
         let stream = reach(&dir.0).unwrap().unwrap();
         let mut lines = Vec::new();
-        let status = ask(&stream, &request(), &mut |kind, text| {
+        let status = ask(&stream, &request(), None, &mut |kind, text| {
             lines.push((kind, text.to_owned()));
             Ok(())
         });
@@ -345,7 +406,7 @@ mod tests {
     fn a_command_that_runs_learns_that_the_server_stops() {
         let dir = Dir::new("stop");
         let (started, wait) = sync_channel(1);
-        let channel = Channel::start(&dir.0, move |_, sink| {
+        let channel = Channel::start(&dir.0, move |_, _, sink| {
             started.send(()).unwrap();
             while sink(Kind::Output, "still here").is_ok() {
                 std::thread::sleep(Duration::from_millis(1));
@@ -355,9 +416,48 @@ mod tests {
         .unwrap();
         let stream = reach(&dir.0).unwrap().unwrap();
         let asked =
-            std::thread::spawn(move || ask(&stream, &request(), &mut |_, _| Ok(())).is_err());
+            std::thread::spawn(move || ask(&stream, &request(), None, &mut |_, _| Ok(())).is_err());
         wait.recv().unwrap();
         assert!(channel.stop(Duration::from_secs(5)));
         assert!(asked.join().unwrap());
+    }
+    #[test]
+    fn a_folder_goes_along_and_holds_up_nobody() {
+        let dir = Dir::new("folder");
+        std::fs::write(dir.0.join("file"), "inside").unwrap();
+        let (enter, entered) = sync_channel(1);
+        let channel = Channel::start(&dir.0, move |_, folder, sink| {
+            let Some(folder) = folder else { return 1 };
+            enter.send(()).unwrap();
+            let path = format!("/proc/self/fd/{}/file", folder.as_raw_fd());
+            sink(Kind::Output, &std::fs::read_to_string(path).unwrap()).unwrap();
+            while sink(Kind::Progress, "x").is_ok() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            0
+        })
+        .unwrap();
+        let long = |n: usize| {
+            let stream = reach(&dir.0).unwrap().unwrap();
+            let folder = std::fs::File::open(&dir.0).unwrap();
+            std::thread::spawn(move || {
+                let mut said = Vec::new();
+                let status = ask(&stream, &request(), Some(folder.as_fd()), &mut |kind, text| {
+                    said.extend((kind == Kind::Output).then(|| text.to_owned()));
+                    Ok(())
+                });
+                (n, status.ok(), said)
+            })
+        };
+        let running: Vec<_> = (0..MAX_IMPORTS).map(long).collect();
+        (0..MAX_IMPORTS).for_each(|_| entered.recv().unwrap());
+        assert_eq!(long(9).join().unwrap().1, Some(1), "one more is refused");
+        let stream = reach(&dir.0).unwrap().unwrap();
+        assert_eq!(ask(&stream, &request(), None, &mut |_, _| Ok(())).unwrap(), 1);
+        assert!(channel.stop(Duration::from_secs(5)));
+        for running in running {
+            let (_, status, said) = running.join().unwrap();
+            assert_eq!((status, said), (None, vec!["inside".to_owned()]));
+        }
     }
 }

@@ -82,6 +82,9 @@ fn run(config: &Config, arguments: &Arguments) -> Result<u8, Failure> {
     let stopped = match result {
         Ok(()) => None,
         Err(Stop::Store(error)) => Some(error.to_string()),
+        Err(Stop::Dest(error)) if is_end(&error) => {
+            Some(format!("{}: {error}; the next run goes on", dest.display()))
+        }
         Err(Stop::Dest(error)) => Some(format!("{}: {error}", dest.display())),
     };
     match arguments.get("--json") {
@@ -89,7 +92,7 @@ fn run(config: &Config, arguments: &Arguments) -> Result<u8, Failure> {
         None => report.print(),
     }
     match stopped {
-        Some(error) => Err(Failure::failed(format!("{error}; the next run goes on"))),
+        Some(error) => Err(Failure::Failed(error)),
         None if report.failed == 0 => Ok(0),
         None => Ok(LOST),
     }

@@ -83,6 +83,10 @@ pub fn run(args: &[String]) -> ExitCode {
             eprintln!("jog: {text}");
             ExitCode::FAILURE
         }
+        Err(Failure::LeftOut(text)) => {
+            eprintln!("jog: {text}");
+            ExitCode::from(LOST)
+        }
         Err(Failure::Gone) => ExitCode::FAILURE,
     }
 }

@@ -10,6 +10,7 @@ mod files;
 mod gauges;
 mod grant;
 mod healthcheck;
+mod import;
 mod key;
 mod lifecycle;
 mod local;

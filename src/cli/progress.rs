@@ -10,6 +10,9 @@ const TERMINAL: Duration = Duration::from_millis(200);
 /// How often a line is written elsewhere.
 const LINES: Duration = Duration::from_secs(30);
 
+/// Files are being counted.
+pub const FOUND: &str = "found";
+
 /// See the module's description.
 pub struct Meter {
     terminal: bool,
@@ -63,6 +66,21 @@ impl Drop for Meter {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+/// Progress for another process.
+pub fn to_words(progress: &Progress) -> String {
+    let Progress { what, files, of_files, bytes, of_bytes } = progress;
+    format!("{what} {files} {of_files} {bytes} {of_bytes}")
+}
+
+/// What [`to_words`] gave; of what may be done only two things have names here.
+pub fn of_words(text: &str) -> Option<Progress> {
+    let mut words = text.split(' ');
+    let what = if words.next()? == FOUND { FOUND } else { "files" };
+    let mut number = || words.next()?.parse().ok();
+    let [files, of_files, bytes, of_bytes] = [number()?, number()?, number()?, number()?];
+    Some(Progress { what, files, of_files, bytes, of_bytes })
 }
 
 fn line(progress: &Progress, elapsed: Duration) -> String {
@@ -121,6 +139,8 @@ mod tests {
         assert!(!line(&done, Duration::from_secs(1)).contains("left"));
         let unknown = Progress { of_files: 0, of_bytes: 0, ..progress };
         assert_eq!(line(&unknown, Duration::ZERO), "files: 10");
+        assert_eq!(of_words(&to_words(&progress)), Some(progress));
+        assert_eq!(of_words("files 1 2 3"), None);
         assert_eq!((human(1023), human(1536)), ("1023 bytes".into(), "1.5 KiB".into()));
         assert_eq!(time(Duration::from_secs(3725)), "1 h 2 min");
     }

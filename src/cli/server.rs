@@ -169,8 +169,9 @@ fn serve_commands(
     users: Arc<Registry>,
 ) -> Result<Channel, String> {
     let (store, settings) = (Arc::clone(store), config.clone());
-    Channel::start(&config.data_dir, move |request, sink| {
-        admin::serve(&Context { store: &store, users: &users, config: &settings }, request, sink)
+    Channel::start(&config.data_dir, move |request, folder, sink| {
+        let context = Context { store: &store, users: &users, config: &settings, folder };
+        admin::serve(&context, request, sink)
     })
     .map_err(|e| format!("cannot make jog.sock in {}: {e}", config.data_dir.display()))
 }

@@ -81,6 +81,11 @@ pub fn collect<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Result<M
     Ok(Meta(meta))
 }
 
+/// Whether a field is system metadata that is stored.
+pub fn is_system(name: &str) -> bool {
+    name == "content-encoding" || SYSTEM.contains(&name)
+}
+
 fn redirect(to: &str) -> Result<String, S3Error> {
     let fits = website::is_redirect_location(to);
     if fits { Ok(to.to_owned()) } else { Err(Code::InvalidRedirectLocation.into()) }

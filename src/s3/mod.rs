@@ -14,6 +14,7 @@ mod delete;
 pub mod encryption;
 mod error;
 mod form;
+pub mod intake;
 mod lifecycle;
 mod list;
 mod lock;

@@ -11,6 +11,8 @@
 //! that it can be told from its path again. Nothing is ever written through a symbolic link, and
 //! nothing outside of the folder.
 
+pub mod kinds;
 pub mod names;
 pub mod notes;
 pub mod tree;
+pub mod walk;

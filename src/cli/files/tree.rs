@@ -6,10 +6,11 @@
 
 use super::names::KeyPath;
 use super::notes;
+use super::walk::{FOLDER, entries};
 use crate::limits::{BACKUP_BATCH_BYTES, BACKUP_BATCH_FILES, BACKUP_BATCH_TIME};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, linkat, mkdirat, openat,
-    renameat, statat, unlinkat,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps, linkat,
+    mkdirat, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use std::fs::File;
@@ -20,10 +21,6 @@ use std::time::Instant;
 
 /// Where files are written, at the top of a bucket's folder.
 const INCOMING: &str = "%jog-incoming";
-/// How a folder on the way down is opened: itself, and only if it is one.
-const FOLDER: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
 /// An open folder and the way to the one that was used last.
 struct Folders {
     top: OwnedFd,
@@ -120,18 +117,6 @@ fn look(folder: BorrowedFd<'_>, name: &str) -> io::Result<Option<Stat>> {
     }
 }
 
-/// The names in a folder.
-fn entries(folder: BorrowedFd<'_>) -> io::Result<Vec<std::ffi::CString>> {
-    let mut found = Vec::new();
-    for entry in Dir::read_from(folder)? {
-        let name = entry?.file_name().to_owned();
-        if !matches!(name.to_bytes(), b"." | b"..") {
-            found.push(name);
-        }
-    }
-    Ok(found)
-}
-
 impl<T> BucketFolder<T> {
     /// Makes the folder, or goes on with that of an earlier export. One that holds other things is
     /// refused.
@@ -152,6 +137,8 @@ impl<T> BucketFolder<T> {
         }
         let incoming = folders.get(&[INCOMING.to_owned()], true)?;
         let incoming = incoming.ok_or(ErrorKind::NotFound)?.try_clone_to_owned()?;
+        rustix::fs::flock(&incoming, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| io::Error::other(format!("{bucket}: another export is writing there")))?;
         // What an interrupted run left.
         for name in entries(incoming.as_fd())? {
             unlinkat(&incoming, &name, AtFlags::empty())?;
