@@ -240,6 +240,10 @@ pub const MAX_LISTED: usize = 10_000;
 pub const MAX_NOTE_BYTES: u64 = 512 * 1024;
 /// Folders inside one another that an import enters: as many as an export makes of a key, and some.
 pub const MAX_IMPORT_DEPTH: usize = 1100;
+/// Threads of an import: so many files wait for the disk together.
+pub const IMPORT_THREADS: usize = 8;
+/// Files that an import has open.
+pub const IMPORT_QUEUE: usize = 32;
 /// Imports that run in the server at the same time.
 pub const MAX_IMPORTS: usize = 4;
 

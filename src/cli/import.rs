@@ -1,26 +1,28 @@
 //! `jog import`: files of a folder become objects, inside the server if one runs.
 
+mod crew;
+
 use super::admin::{Arguments, Command, Context, Failure, Opt, Out};
 use super::channel::Request;
 use super::files::names::KeyPath;
 use super::files::walk::{FOLDER, Identity, Met, What, entries, walk};
 use super::files::{kinds, notes};
 use super::progress::{FOUND, human};
-use crate::limits::{IO_BUFFER_BYTES, MAX_LISTED};
+use crate::limits::{MAX_KEY_BYTES, MAX_LISTED};
 use crate::s3::intake::{Fields, Intake, IntakeError};
 use crate::store::backup::Progress;
-use crate::store::{Bucket, Kek, MasterKey};
+use crate::store::{Kek, MasterKey};
 use crate::types::notification::TargetName;
 use crate::types::{BucketName, ObjectKey};
-use crc_fast::{CrcAlgorithm, Digest as Crc};
-use md5::{Digest, Md5};
+use crew::{Common, Crew, Done, Job, Trouble};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde_json::json;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How the command is called.
@@ -77,19 +79,25 @@ fn run(context: &Context<'_>, arguments: &Arguments, out: &mut Out<'_>) -> Resul
     if notes.is_none() {
         refuse_exports(folder.as_fd(), dir)?;
     }
-    let mut import = Import {
-        intake,
-        bucket,
-        prefix: arguments.get("--prefix").unwrap_or_default(),
-        notes,
-        out,
-        told: Instant::now(),
-        progress: Progress { what: FOUND, ..Progress::default() },
-        report: Report::default(),
-    };
-    let not = (data_dir.dev(), data_dir.ino());
-    let result = import.all(folder.as_fd(), not).map_err(failed)?;
-    let Import { report, out, .. } = import;
+    let common =
+        Common { intake, bucket: &bucket, bytes: AtomicU64::new(0), stop: AtomicBool::new(false) };
+    let (common, queue) = (&common, &Mutex::new(None));
+    let (result, report) = std::thread::scope(|scope| {
+        let mut import = Import {
+            common,
+            crew: Crew::start(scope, common, queue)?,
+            prefix: arguments.get("--prefix").unwrap_or_default(),
+            notes,
+            out,
+            told: Instant::now(),
+            progress: Progress { what: FOUND, ..Progress::default() },
+            report: Report::default(),
+        };
+        let result = import.all(folder.as_fd(), (data_dir.dev(), data_dir.ino()));
+        common.stop.store(true, Ordering::Relaxed);
+        result.map(|result| (result, import.report))
+    })
+    .map_err(failed)?;
     if matches!(result, Err(Failure::Gone)) {
         return result;
     }
@@ -128,36 +136,9 @@ fn refuse_exports(folder: BorrowedFd<'_>, dir: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What became of a file.
-enum Done {
-    New(u64),
-    Present,
-}
-
-/// Why a file is left out, or all that follow.
-enum Trouble {
-    File(String),
-    End(Failure),
-}
-
-impl From<Failure> for Trouble {
-    fn from(failure: Failure) -> Self {
-        Self::End(failure)
-    }
-}
-
-impl From<IntakeError> for Trouble {
-    fn from(error: IntakeError) -> Self {
-        match error.is_end() {
-            true => Self::End(Failure::failed(format!("{error}; the next run goes on"))),
-            false => Self::File(error.to_string()),
-        }
-    }
-}
-
 struct Import<'a, 'o> {
-    intake: Intake<'a>,
-    bucket: Arc<Bucket>,
+    common: &'a Common<'a>,
+    crew: Crew,
     prefix: &'a str,
     notes: Option<notes::Notes>,
     out: &'a mut Out<'o>,
@@ -175,23 +156,48 @@ impl Import<'_, '_> {
                 total.bytes += bytes;
                 self.progress.files += 1;
             }
-            self.tell(0)
+            self.tell()
         })?;
         if counted.is_err() {
             return Ok(counted);
         }
         let (of_files, of_bytes) = (total.files, total.bytes);
         self.progress = Progress { what: "files", of_files, of_bytes, ..Progress::default() };
-        walk(folder, Some(not), &mut |met| self.meet(met))
+        let walked = walk(folder, Some(not), &mut |met| self.meet(met))?;
+        // Those that are on their way arrive, unless nothing more is wanted.
+        self.common.stop.store(walked.is_err(), Ordering::Relaxed);
+        Ok(walked.and_then(|()| self.settle(|crew| crew.is_busy())))
     }
 
     /// Tells how far it has come, now and then.
-    fn tell(&mut self, more: u64) -> Result<(), Failure> {
+    fn tell(&mut self) -> Result<(), Failure> {
         if self.told.elapsed() < TELL {
             return Ok(());
         }
         self.told = Instant::now();
-        self.out.progress(&Progress { bytes: self.progress.bytes + more, ..self.progress })
+        let bytes = self.common.bytes.load(Ordering::Relaxed);
+        self.out.progress(&Progress { bytes, ..self.progress })
+    }
+
+    /// Takes what is done, as long as this holds.
+    fn settle(&mut self, more: impl Fn(&Crew) -> bool) -> Result<(), Failure> {
+        while more(&self.crew) {
+            let next = self.crew.next(TELL).map_err(|e| Failure::failed(e.to_string()))?;
+            if let Some((path, result)) = next {
+                self.progress.files += 1;
+                match result {
+                    Ok(Done::New(bytes)) => {
+                        self.report.new += 1;
+                        self.report.bytes += bytes;
+                    }
+                    Ok(Done::Present) => self.report.present += 1,
+                    Err(Trouble::File(reason)) => self.fail(&path, &reason)?,
+                    Err(Trouble::End(reason)) => return Err(Failure::Failed(reason)),
+                }
+            }
+            self.tell()?;
+        }
+        Ok(())
     }
 
     /// Whether it belongs to the export and is no object.
@@ -208,146 +214,70 @@ impl Import<'_, '_> {
             What::File(bytes) => *bytes,
             What::Other(what) => {
                 self.report.skipped += 1;
-                return self.out.complain(format!("passed over: {}: {what}", shown(met)));
+                return self.out.complain(format!("passed over: {}: {what}", shown(&met.path())));
             }
-            What::Unreadable(error) => return self.fail(met, &error.to_string()),
+            What::Unreadable(error) => return self.fail(&met.path(), &error.to_string()),
         };
-        let done = self.file(met, bytes);
-        self.progress.files += 1;
-        self.progress.bytes += bytes;
-        match done {
-            Ok(Done::New(bytes)) => {
-                self.report.new += 1;
-                self.report.bytes += bytes;
+        match self.job(met, bytes) {
+            Ok(job) => {
+                self.settle(|crew| !crew.has_room())?;
+                self.crew.take(job);
+                self.tell()
             }
-            Ok(Done::Present) => self.report.present += 1,
-            Err(Trouble::File(reason)) => self.fail(met, &reason)?,
-            Err(Trouble::End(failure)) => return Err(failure),
+            Err(reason) => {
+                self.progress.files += 1;
+                self.fail(&met.path(), &reason)
+            }
         }
-        self.tell(0)
     }
 
-    fn fail(&mut self, met: &Met<'_>, reason: &str) -> Result<(), Failure> {
+    fn fail(&mut self, path: &[u8], reason: &str) -> Result<(), Failure> {
         self.report.failed += 1;
         if self.report.failed_list.len() < MAX_LISTED {
-            let path = String::from_utf8_lossy(&met.path()).into_owned();
+            let path = String::from_utf8_lossy(path).into_owned();
             self.report.failed_list.push((path, reason.to_owned()));
         }
-        self.out.complain(format!("not imported: {}: {reason}", shown(met)))
+        self.out.complain(format!("not imported: {}: {reason}", shown(path)))
     }
 
-    /// The key of a file.
-    fn key(&self, met: &Met<'_>) -> Result<ObjectKey, Trouble> {
-        let wrong = |text: &str| Trouble::File(text.to_owned());
-        let no_text = || wrong("its name is no UTF-8");
-        let key = match &self.notes {
-            None => String::from_utf8(met.path()).map_err(|_| no_text())?,
-            Some(_) => {
-                let names: Result<Vec<&str>, _> =
-                    met.names.iter().map(|name| std::str::from_utf8(name)).collect();
-                KeyPath::key(&names.map_err(|_| no_text())?)
-                    .ok_or_else(|| wrong("its name is none that an export gives"))?
-            }
+    /// The key of a file below the prefix.
+    fn key(&self, met: &Met<'_>) -> Result<String, &'static str> {
+        let no_text = "its name is no UTF-8";
+        let Some(_) = &self.notes else {
+            return String::from_utf8(met.path()).map_err(|_| no_text);
         };
-        ObjectKey::parse(format!("{}{key}", self.prefix))
-            .map_err(|_| wrong("the key would be longer than 1024 bytes"))
+        let names: Result<Vec<&str>, _> =
+            met.names.iter().map(|name| std::str::from_utf8(name)).collect();
+        let key = KeyPath::key(&names.map_err(|_| no_text)?);
+        key.ok_or("its name is none that an export gives")
     }
 
-    fn fields(&self, key: &ObjectKey) -> Result<Fields, Trouble> {
+    fn fields(&self, key: &str) -> Result<Fields, String> {
         let note = match &self.notes {
             None => None,
-            Some(notes) => {
-                let of = &key.as_str()[self.prefix.len()..];
-                notes.of(of).map_err(|e| Trouble::File(format!("{}: {e}", notes::NAME)))?
-            }
+            Some(notes) => notes.of(key).map_err(|e| format!("{}: {e}", notes::NAME))?,
         };
         let note = note.unwrap_or_else(|| {
-            let kind = kinds::media_type(key.as_str());
             let field = |kind: &str| ("content-type".to_owned(), kind.to_owned());
-            notes::Note { metadata: kind.map(field).into_iter().collect(), tags: Vec::new() }
+            let metadata = kinds::media_type(key).map(field).into_iter().collect();
+            notes::Note { metadata, tags: Vec::new() }
         });
-        Ok(Fields::new(note.metadata, note.tags).map_err(IntakeError::Refused)?)
+        Fields::new(note.metadata, note.tags).map_err(|e| IntakeError::Refused(e).to_string())
     }
 
-    fn file(&mut self, met: &Met<'_>, bytes: u64) -> Result<Done, Trouble> {
-        let key = self.key(met)?;
-        let read = |e: io::Error| Trouble::File(format!("it cannot be read: {e}"));
-        let mut file = met.open().map_err(read)?;
-        if self.is_there(&key, &mut file, bytes)? {
-            return Ok(Done::Present);
-        }
-        let fields = self.fields(&key)?;
-        let mut counted = Counted {
-            file: &mut file,
-            progress: self.progress,
-            told: &mut self.told,
-            out: self.out,
-            gone: None,
-        };
-        let result = self.intake.put(&self.bucket, key, fields, &mut counted);
-        if let Some(gone) = counted.gone {
-            return Err(gone.into());
-        }
-        let stored = result?;
-        match file.metadata() {
-            Ok(meta) if meta.len() == stored => Ok(Done::New(stored)),
-            _ => Err(Trouble::File("it was changed while it was read".to_owned())),
-        }
-    }
-
-    /// Whether the object at the key has these bytes.
-    fn is_there(&mut self, key: &ObjectKey, file: &mut File, bytes: u64) -> Result<bool, Trouble> {
-        let found = self.intake.store.object(self.bucket.id, key).map_err(Failure::from)?;
-        let Some(object) = found.filter(|object| object.size == bytes) else { return Ok(false) };
-        let read = |e: io::Error| Trouble::File(format!("it cannot be read: {e}"));
-        let (mut crc, mut md5) = (Crc::new(CrcAlgorithm::Crc64Nvme), Md5::new());
-        let mut buffer = vec![0; IO_BUFFER_BYTES];
-        let mut done = 0;
-        loop {
-            let n = match file.read(&mut buffer) {
-                Ok(0) => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                read_bytes => read_bytes.map_err(read)?,
-            };
-            crc.update(&buffer[..n]);
-            md5.update(&buffer[..n]);
-            done += n as u64;
-            self.tell(done)?;
-        }
-        file.rewind().map_err(read)?;
-        // The ETag of a multipart object is not that of its bytes; their CRC is.
-        let known = object.etag.md5().is_none_or(|known| known == <[u8; 16]>::from(md5.finalize()));
-        Ok(known && object.crc64 == crc.finalize())
-    }
-}
-
-/// Reads a file, tells how far it has come, and ends when nobody waits for the command any more.
-struct Counted<'f, 'o> {
-    file: &'f mut File,
-    progress: Progress,
-    told: &'f mut Instant,
-    out: &'f mut Out<'o>,
-    gone: Option<Failure>,
-}
-
-impl Read for Counted<'_, '_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read(into)?;
-        self.progress.bytes += n as u64;
-        if self.told.elapsed() >= TELL {
-            *self.told = Instant::now();
-            if let Err(failure) = self.out.progress(&self.progress) {
-                self.gone = Some(failure);
-                return Err(io::Error::other("nobody waits"));
-            }
-        }
-        Ok(n)
+    fn job(&self, met: &Met<'_>, bytes: u64) -> Result<Job, String> {
+        let below = self.key(met)?;
+        let fields = self.fields(&below)?;
+        let key = ObjectKey::parse(format!("{}{below}", self.prefix))
+            .map_err(|_| format!("the key would be longer than {MAX_KEY_BYTES} bytes"))?;
+        let file = met.open().map_err(|e| format!("it cannot be read: {e}"))?;
+        Ok(Job { file, bytes, key, fields, path: met.path() })
     }
 }
 
 /// A path for people, in one line.
-fn shown(met: &Met<'_>) -> String {
-    String::from_utf8_lossy(&met.path()).escape_debug().to_string()
+fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).escape_debug().to_string()
 }
 
 /// What was done. The list has the first ones only.
