@@ -26,6 +26,14 @@ _jog() {
         elif [ "$COMP_CWORD" -eq 2 ] && [[ $cur != -* ]]; then
             words=$(sed -n "s/^  $first \([a-z][a-z]*\)\( .*\|\$\)/\1/p" <<<"$help" | sort -u)
         fi
+        case $first in
+        backup | restore | verify | export | import)
+            if [ "$COMP_CWORD" -ge 2 ] && [[ $cur != -* ]]; then
+                mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+                return
+            fi
+            ;;
+        esac
         if [[ $cur == -* ]]; then
             case $first in
             server | config | healthcheck)
