@@ -195,6 +195,9 @@ pub const SQLITE_BUSY_MS: u64 = 10_000;
 /// How long the writer waits for readers to cut off the WAL where the disk is full, in milliseconds.
 /// Ours read for an instant; Litestream reads all the time and would be waited for in vain.
 pub const SQLITE_CUT_MS: u64 = 500;
+/// How long the end of the server waits for the last who read metadata, in milliseconds: requests
+/// that did not end in time.
+pub const SQLITE_CLOSE_MS: u64 = 1000;
 /// Jobs in one transaction of the writer.
 pub const MAX_GROUP_COMMIT: usize = 256;
 /// Frames in the WAL that start a checkpoint.

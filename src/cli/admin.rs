@@ -413,7 +413,7 @@ fn run_here(
         .map_err(|e| format!("reading the users: {e}"))?;
     let context = Context { store: &store, users: &users, config, folder };
     let status = execute(&context, request, sink);
-    let closed = store.close();
+    let closed = store.close().and_then(|()| store.disconnect());
     closed.map_err(|e| format!("closing {}: {e}", config.data_dir.display()))?;
     Ok(status)
 }

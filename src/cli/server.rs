@@ -147,6 +147,8 @@ pub fn run(config: &Config) -> Result<(), String> {
     if upkeep.join().is_err() {
         log::warn!("the upkeep thread has panicked");
     }
+    // Not left to the last who drops the store: some threads have it until the process ends.
+    store.disconnect().map_err(|e| format!("closing {}: {e}", config.data_dir.display()))?;
     if !finished {
         log::warn!("some requests did not end in time and were cut off");
     }

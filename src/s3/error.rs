@@ -194,7 +194,7 @@ impl From<StoreError> for S3Error {
         let code = match error {
             StoreError::Refused(refused) => return refused.into(),
             StoreError::Full => Code::StorageFull,
-            StoreError::Busy => Code::SlowDown,
+            StoreError::Busy | StoreError::Closed => Code::SlowDown,
             StoreError::Io { .. }
             | StoreError::Sqlite(_)
             | StoreError::Commit(_)

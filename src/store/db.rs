@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A poisoned lock is taken all the same: what it guards is left consistent by transactions, and
 /// one panicking request must not end the server.
@@ -74,6 +74,7 @@ struct Pool {
     idle: Vec<Connection>,
     in_use: usize,
     waiting: usize,
+    closed: bool,
 }
 
 impl Readers {
@@ -87,7 +88,7 @@ impl Readers {
         &self,
         run: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut lent = Lent { readers: self, conn: self.take() };
+        let mut lent = Lent { readers: self, conn: self.take()? };
         let conn = match lent.conn.take() {
             Some(conn) => conn,
             None => open_reader(&self.path)?,
@@ -110,15 +111,37 @@ impl Readers {
         })
     }
 
-    fn take(&self) -> Option<Connection> {
+    fn take(&self) -> Result<Option<Connection>, StoreError> {
         let mut pool = lock(&self.state);
-        while pool.in_use >= READ_CONNECTIONS {
+        while pool.in_use >= READ_CONNECTIONS && !pool.closed {
             pool.waiting += 1;
             pool = self.free.wait(pool).unwrap_or_else(PoisonError::into_inner);
             pool.waiting -= 1;
         }
+        if pool.closed {
+            return Err(StoreError::Closed);
+        }
         pool.in_use += 1;
-        pool.idle.pop()
+        Ok(pool.idle.pop())
+    }
+
+    /// Closes the connections, those in use when they are given back, for which it waits at most
+    /// so long. From now on there are none.
+    pub fn close(&self, patience: Duration) {
+        let mut pool = lock(&self.state);
+        pool.closed = true;
+        pool.idle.clear();
+        self.free.notify_all();
+        let end = Instant::now() + patience;
+        while pool.in_use > 0 {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            pool.waiting += 1;
+            pool = self.free.wait_timeout(pool, left).unwrap_or_else(PoisonError::into_inner).0;
+            pool.waiting -= 1;
+        }
     }
 }
 
@@ -145,6 +168,10 @@ struct Lent<'a> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         let mut pool = lock(&self.readers.state);
+        if pool.closed {
+            // Before anybody learns that it is not in use any more.
+            self.conn = None;
+        }
         pool.in_use -= 1;
         pool.idle.extend(self.conn.take());
         let waiting = pool.waiting > 0;
@@ -213,7 +240,8 @@ struct Queue {
 /// The one that writes. Whoever finds nobody writing leads: it takes all jobs that wait, runs them
 /// in one transaction and commits once; jobs that come meanwhile wait for the next leader.
 pub struct Writer {
-    conn: Mutex<Connection>,
+    /// `None`: closed.
+    conn: Mutex<Option<Connection>>,
     queue: Mutex<Queue>,
     /// What is known of objects; each write tells it what it touches.
     pub rows: Rows,
@@ -239,7 +267,7 @@ impl Writer {
             Ok(())
         }))?;
         Ok(Self {
-            conn: Mutex::new(conn),
+            conn: Mutex::new(Some(conn)),
             queue: Mutex::new(Queue::default()),
             rows: Rows::default(),
             commits: AtomicU64::new(0),
@@ -324,7 +352,15 @@ impl Writer {
         &self,
         run: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        run(&lock(&self.conn))
+        run(lock(&self.conn).as_ref().ok_or(StoreError::Closed)?)
+    }
+
+    /// Closes the connection. The last one to metadata.db moves the WAL into it and removes that,
+    /// unless `keep_wal`. What is written from now on fails.
+    pub fn close(&self, keep_wal: bool) -> Result<(), StoreError> {
+        let Some(conn) = lock(&self.conn).take() else { return Ok(()) };
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep_wal)?;
+        conn.close().map_err(|(_, error)| error.into())
     }
 
     /// Runs one batch, then hands the lead to the first who waits, if any.
@@ -359,12 +395,15 @@ impl Writer {
     /// One transaction for all; a result for each.
     fn commit(&self, works: Vec<Work>) -> Vec<Result<(), StoreError>> {
         let count = works.len();
-        let conn = lock(&self.conn);
+        let guard = lock(&self.conn);
+        let Some(conn) = guard.as_ref() else {
+            return works.iter().map(|_| Err(StoreError::Closed)).collect();
+        };
         let mut results = Vec::with_capacity(count);
         let run = || -> Result<(), StoreError> {
             conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
             for work in works {
-                results.push(run_one(&conn, work, count == 1));
+                results.push(run_one(conn, work, count == 1));
             }
             if results.iter().any(Result::is_ok) {
                 conn.prepare_cached("COMMIT")?.execute([])?;
@@ -475,6 +514,36 @@ mod tests {
         writer.cut_wal().unwrap();
         assert_eq!(std::fs::metadata(&wal).unwrap().len(), 0);
         drop((writer, reader));
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_closed_pool_waits_for_those_who_read_and_lends_nothing() {
+        let path = std::env::temp_dir().join(format!("jog-close-{}.db", std::process::id()));
+        let writer = Writer::new(open_writer(&path, false).unwrap(), |_| ()).unwrap();
+        writer
+            .exclusive(|c| Ok(c.execute_batch("CREATE TABLE t (n INTEGER); SELECT * FROM t")?))
+            .unwrap();
+        let readers = Readers::new(&path);
+        let reading = std::sync::Barrier::new(2);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                readers.snapshot(|conn| {
+                    conn.query_row("SELECT count(*) FROM t", [], |_| Ok(()))?;
+                    reading.wait();
+                    std::thread::sleep(Duration::from_millis(200));
+                    Ok(())
+                })
+            });
+            reading.wait();
+            readers.close(Duration::from_secs(10));
+            assert_eq!(lock(&readers.state).in_use, 0);
+        });
+        assert!(matches!(readers.read(|_| Ok(())), Err(StoreError::Closed)));
+        writer.close(false).unwrap();
+        assert!(matches!(writer.write(|_| Ok(())), Err(StoreError::Closed)));
+        assert!(matches!(writer.exclusive(|_| Ok(())), Err(StoreError::Closed)));
+        assert!(!path.with_extension("db-wal").exists());
         std::fs::remove_file(&path).unwrap();
     }
 

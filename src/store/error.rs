@@ -27,6 +27,8 @@ pub enum StoreError {
     Commit(String),
     /// metadata.db stayed locked by another process beyond the busy timeout.
     Busy,
+    /// The store was closed: the server ends.
+    Closed,
     /// A job decided against what was asked, so its transaction is undone. Never seen outside of the
     /// store, see [`undone`].
     Refused(Refused),
@@ -40,6 +42,7 @@ impl StoreError {
         match self {
             Self::Full => Self::Full,
             Self::Busy => Self::Busy,
+            Self::Closed => Self::Closed,
             Self::WrongKey => Self::WrongKey,
             Self::Refused(refused) => Self::Refused(*refused),
             Self::Corrupt(what) => Self::Corrupt(what.clone()),
@@ -93,6 +96,7 @@ impl fmt::Display for StoreError {
             Self::WrongKey => f.write_str("the bytes are encrypted with another key"),
             Self::Commit(what) => write!(f, "commit: {what}"),
             Self::Busy => f.write_str("metadata.db stayed locked by another process"),
+            Self::Closed => f.write_str("the store was closed"),
             Self::Refused(refused) => write!(f, "refused: {refused:?}"),
             Self::Full => f.write_str("the disk is full"),
         }

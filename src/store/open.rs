@@ -6,7 +6,7 @@ use super::fs::{Fault, Fs, free_space};
 use super::ids::{self, Ids};
 use super::signal::Signal;
 use super::{OpenError, Store, StoreError, garbage, recover, schema};
-use crate::limits::BLOB_RESERVE;
+use crate::limits::{BLOB_RESERVE, SQLITE_CLOSE_MS};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -245,6 +245,15 @@ impl Store {
         self.checkpoint()
     }
 
+    /// Closes metadata.db, by which the WAL goes away: a copy of the data directory then needs one
+    /// file less. Beside Litestream it stays, with the frames that are not replicated yet. To be
+    /// called after [`Store::close`]; whoever still has the store finds it closed.
+    pub fn disconnect(&self) -> Result<(), StoreError> {
+        // First: only a connection that writes can remove the WAL, and only the last one does.
+        self.readers.close(Duration::from_millis(SQLITE_CLOSE_MS));
+        self.writer.close(self.is_replicated())
+    }
+
     /// Free space and size of the file system, in bytes, and the two floors.
     pub fn space(&self) -> Result<Space, StoreError> {
         let (free, size) = free_space(&self.config.dir)?;
@@ -253,6 +262,14 @@ impl Store {
         let usual = percent(5).min(10 << 30).max(min_free.saturating_mul(2));
         let trash_floor = self.config.trash_floor.unwrap_or(usual).max(min_free);
         Ok(Space { free, size, min_free, trash_floor })
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Err(error) = self.disconnect() {
+            log::warn!("closing metadata.db: {error}");
+        }
     }
 }
 

@@ -249,7 +249,7 @@ impl Store {
     }
 
     /// Whether Litestream replicates metadata.db, or has done so: its folder is there.
-    fn is_replicated(&self) -> bool {
+    pub(super) fn is_replicated(&self) -> bool {
         self.config.dir.join(".metadata.db-litestream").is_dir()
     }
 
