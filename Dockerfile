@@ -32,7 +32,8 @@ COPY packaging/docker/entrypoint.sh /entrypoint.sh
 # A new named volume takes its owner from here; a folder of the host has to be given to 10001.
 COPY --from=build --chown=10001:10001 /out/data /data
 USER 10001:10001
-ENV JOG_DATA_DIR=/data
+# Temporary files of verify and backup, which no directory names; /tmp may be read-only or in memory.
+ENV JOG_DATA_DIR=/data SQLITE_TMPDIR=/data
 VOLUME /data
 EXPOSE 9000
 STOPSIGNAL SIGTERM

@@ -3,8 +3,10 @@
 #
 # buildah builds the Dockerfile as it is, except that no registry is needed: the images that it begins
 # with are made here, of this machine's Debian, Rust and Litestream. podman-compose starts it with a
-# second JOG as the replica, starts it again, and restores it on an empty volume. Needs root, buildah,
-# podman, runc, mmdebstrap and busybox-static; where they cannot be had JOG_TEST_DOCKER=skip says so.
+# second JOG as the replica, starts it again, and restores it on an empty volume, with both lines of
+# Litestream. All of it with a read-only root and no folder for temporary files, and without any
+# capability. Needs root, buildah, podman, runc, mmdebstrap and busybox-static; where they cannot be
+# had JOG_TEST_DOCKER=skip says so.
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -16,7 +18,7 @@ if [ "${JOG_TEST_DOCKER:-}" = skip ]; then
 fi
 lacking=()
 [ "$(id -u)" = 0 ] || lacking+=("root")
-for program in buildah podman runc mmdebstrap curl; do
+for program in buildah podman runc mmdebstrap curl python3; do
     command -v "$program" >/dev/null || lacking+=("$program")
 done
 [ -x /bin/busybox ] || lacking+=("busybox-static")
@@ -61,8 +63,10 @@ finish() {
     exit "$status"
 }
 trap finish EXIT
+steps=0
 step() {
     step=$*
+    steps=$((steps + 1))
     echo "test-docker: $step"
 }
 fail() {
@@ -77,10 +81,19 @@ until_ok() {
         sleep 0.2
     done
 }
-# In the network of this machine, where the replica is.
-printf 'services: {jog: {network_mode: host}}\n' >"$work/host.yml"
+# In the network of this machine, where the replica is; with fewer rights than Docker would give.
+printf 'services: {jog: {network_mode: host, cap_drop: [ALL], read_only: true}}\n' >"$work/host.yml"
 compose() {
-    (cd "$repo" && podman-compose -p jog -f docker-compose.yml -f "$work/host.yml" "$@")
+    (cd "$repo" && podman-compose --podman-run-args=--read-only-tmpfs=false -p jog \
+        -f docker-compose.yml -f "$work/host.yml" "$@")
+}
+# process : the number of the container's first process here
+process() { podman inspect --format '{{.State.Pid}}' jog_jog_1; }
+# stops COMMAND... : it ends by itself, within the 10 s that Docker gives at least
+stops() {
+    local start=$SECONDS
+    compose "$@" >>"$work/compose.log" 2>&1
+    [ $((SECONDS - start)) -lt 9 ] || fail "it does not end by itself"
 }
 # from_folder IMAGE FOLDER [ENV...] : an image of a folder
 from_folder() {
@@ -98,17 +111,20 @@ if command -v shellcheck >/dev/null; then shellcheck "$repo/packaging/docker/ent
 step "the images that it begins with"
 mmdebstrap --quiet --variant=minbase --include=gcc,libc6-dev,musl-tools,ca-certificates \
     bookworm "$work/rust" >&2
-mkdir -p "$work/base"/{bin,etc,tmp,usr/local/bin}
+mkdir -p "$work/base"/{bin,etc,usr/local/bin}
 cp /bin/busybox "$work/base/bin/busybox"
 for name in sh cat ls rm; do ln -s busybox "$work/base/bin/$name"; done
-mkdir -p "$work/litestream/usr/local/bin"
-cp "$("$repo/packaging/litestream/program.sh" "${LITESTREAM:-0.5}")" \
-    "$work/litestream/usr/local/bin/litestream"
+for line in 0.3 0.5; do
+    install -D "$("$repo/packaging/litestream/program.sh" $line)" \
+        "$work/litestream-$line/usr/local/bin/litestream"
+done
 usual=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 from_folder localhost/jog-test-rust "$work/rust" PATH=/usr/local/cargo/bin:$usual \
     RUSTUP_HOME=/usr/local/rustup CARGO_HOME=/usr/local/cargo
 from_folder localhost/jog-test-base "$work/base" PATH=$usual
-from_folder localhost/jog-test-litestream "$work/litestream"
+for line in 0.3 0.5; do
+    from_folder localhost/jog-test-litestream-$line "$work/litestream-$line"
+done
 rm -rf "$work/rust"
 
 step "the image"
@@ -117,7 +133,7 @@ buildah bud --quiet --isolation chroot --format docker -t localhost/jog \
     --volume "${CARGO_HOME:-$HOME/.cargo}:/usr/local/cargo" \
     --build-arg RUST_IMAGE=localhost/jog-test-rust \
     --build-arg BASE_IMAGE=localhost/jog-test-base \
-    --build-arg LITESTREAM_IMAGE=localhost/jog-test-litestream \
+    --build-arg LITESTREAM_IMAGE=localhost/jog-test-litestream-0.5 \
     -f "$repo/Dockerfile" "$repo" >"$work/build.log" 2>&1 || { tail -n 30 "$work/build.log"; false; }
 podman inspect --format '{{.HealthCheck}} {{.User}}' localhost/jog | grep -q 'healthcheck.* 10001:10001' ||
     fail "no health check, or another user"
@@ -142,42 +158,92 @@ export JOG_ACCESS_KEY=mykey JOG_SECRET_KEY=mysecret123
 step "docker compose up"
 compose up -d --no-build >>"$work/compose.log" 2>&1
 until_ok 30 serves
-podman exec jog_jog_1 jog healthcheck
+podman healthcheck run jog_jog_1
 jog -X PUT http://127.0.0.1:9000/photos
 jog -X PUT --data-binary first http://127.0.0.1:9000/photos/a
-compose down >>"$work/compose.log" 2>&1
 
-step "up again, with Litestream"
-export LITESTREAM_REPLICA_URL=s3://backup-bucket/jog/metadata
-export LITESTREAM_ENDPOINT=http://127.0.0.1:9600
-export AWS_ACCESS_KEY_ID=replica AWS_SECRET_ACCESS_KEY=replica-secret
-compose up -d --no-build >>"$work/compose.log" 2>&1
-until_ok 30 serves
+step "kill -9, and it comes back"
+before=$(process)
+kill -9 "$before"
+back() { local now && now=$(process) && [ "$now" != 0 ] && [ "$now" != "$before" ] && serves; }
+until_ok 30 back
 [ "$(jog http://127.0.0.1:9000/photos/a)" = first ] || fail "the object is gone"
-jog -X PUT --data-binary second http://127.0.0.1:9000/photos/b
-in_replica() {
-    s3 -u replica:replica-secret "http://127.0.0.1:9600/backup-bucket?list-type=2&prefix=jog" |
-        grep -q '<Key>'
-}
-until_ok 20 in_replica
-sleep 3
-start=$SECONDS
-compose down >>"$work/compose.log" 2>&1
-[ $((SECONDS - start)) -lt 9 ] || fail "it does not end by itself"
 
-step "up once more, where the database and the replica are"
-compose up -d --no-build >>"$work/compose.log" 2>&1
-until_ok 30 serves
-[ "$(jog http://127.0.0.1:9000/photos/b)" = second ] || fail "the object is gone"
+step "a backup and a verification with more files than fit into memory"
+stops stop
 volume() { podman volume inspect --format '{{.Mountpoint}}' jog_jog-data; }
-cp -a "$(volume)/buckets" "$work/buckets"
+[ "$(cd "$(volume)" && echo metadata.db*)" = metadata.db ] || fail "the WAL is still there"
+# Rows of deleted objects, whose files are not looked for.
+python3 - "$(volume)/metadata.db" <<'PYTHON'
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+rows = ((2**50, f"b{n % 50}", n << 20) for n in range(600_000))
+db.executemany("INSERT INTO garbage (deleted_ms, bucket, blob, size) VALUES (?, ?, ?, 1)", rows)
+db.commit()
+PYTHON
+compose start >>"$work/compose.log" 2>&1
+until_ok 30 serves
+podman exec jog_jog_1 jog verify --deep | grep -x sound
+if podman exec -e SQLITE_TMPDIR=/none jog_jog_1 jog verify >"$work/verify" 2>&1; then
+    fail "this takes no temporary file, so it tests nothing"
+fi
+grep SQLITE_TMPDIR "$work/verify" || fail "it does not say what is missing"
 compose down -v >>"$work/compose.log" 2>&1
 
-step "up on an empty volume: restored"
-compose up -d --no-build >>"$work/compose.log" 2>&1
-until_ok 30 serves
-jog 'http://127.0.0.1:9000/photos?list-type=2' | grep -q '<Key>b</Key>' || fail "nothing restored"
-cp -a "$work/buckets" "$(volume)/"
-[ "$(jog http://127.0.0.1:9000/photos/b)" = second ] || fail "the object is not served"
+export LITESTREAM_ENDPOINT=http://127.0.0.1:9600
+export AWS_ACCESS_KEY_ID=replica AWS_SECRET_ACCESS_KEY=replica-secret
+for line in 0.5 0.3; do
+    step "up with Litestream $line"
+    # As `--build-arg LITESTREAM_IMAGE=...` would make it.
+    printf 'FROM %s\nCOPY --from=%s /usr/local/bin/litestream /usr/local/bin/litestream\n' \
+        localhost/jog localhost/jog-test-litestream-$line >"$work/with-litestream"
+    buildah bud --quiet --isolation chroot --format docker -f "$work/with-litestream" \
+        -t localhost/jog "$work/litestream-$line" >/dev/null
+    export LITESTREAM_REPLICA_URL=''
+    compose up -d --no-build >>"$work/compose.log" 2>&1
+    until_ok 30 serves
+    podman exec jog_jog_1 litestream version | grep "^v\?$line"
+    jog -X PUT http://127.0.0.1:9000/photos
+    jog -X PUT --data-binary first http://127.0.0.1:9000/photos/a
+    compose down >>"$work/compose.log" 2>&1
 
-echo "test-docker: 7 passed, 0 failed"
+    export LITESTREAM_REPLICA_URL=s3://backup-bucket/$line/metadata
+    compose up -d --no-build >>"$work/compose.log" 2>&1
+    until_ok 30 serves
+    [ "$(jog http://127.0.0.1:9000/photos/a)" = first ] || fail "the object is gone"
+    jog -X PUT --data-binary second http://127.0.0.1:9000/photos/b
+    in_replica() {
+        s3 -u replica:replica-secret \
+            "http://127.0.0.1:9600/backup-bucket?list-type=2&prefix=$line/" | grep -q '<Key>'
+    }
+    until_ok 20 in_replica
+    sleep 3
+    stops down
+
+    step "up once more, where the database and the replica are"
+    compose up -d --no-build >>"$work/compose.log" 2>&1
+    until_ok 30 serves
+    [ "$(jog http://127.0.0.1:9000/photos/b)" = second ] || fail "the object is gone"
+    podman healthcheck run jog_jog_1
+    jog -X PUT --data-binary third http://127.0.0.1:9000/photos/c
+    sleep 3
+    # The wrapper goes, and JOG must not stay behind without it.
+    before=$(process)
+    kill -9 "$before"
+    until_ok 30 back
+    [ "$(jog http://127.0.0.1:9000/photos/c)" = third ] || fail "the object is gone"
+    rm -rf "$work/buckets"
+    cp -a "$(volume)/buckets" "$work/buckets"
+    compose down -v >>"$work/compose.log" 2>&1
+
+    step "up on an empty volume: restored"
+    compose up -d --no-build >>"$work/compose.log" 2>&1
+    until_ok 30 serves
+    jog 'http://127.0.0.1:9000/photos?list-type=2' | grep -q '<Key>c</Key>' ||
+        fail "nothing restored"
+    cp -a "$work/buckets" "$(volume)/"
+    [ "$(jog http://127.0.0.1:9000/photos/c)" = third ] || fail "the object is not served"
+    compose down -v >>"$work/compose.log" 2>&1
+done
+
+echo "test-docker: $steps passed, 0 failed"

@@ -91,6 +91,9 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { op, path, source } => write!(f, "{op} {}: {source}", path.display()),
+            Self::Sqlite(error) if has_no_room(error) => f.write_str(
+                "no folder for temporary files can be written: set SQLITE_TMPDIR to one that can",
+            ),
             Self::Sqlite(error) => write!(f, "metadata.db: {error}"),
             Self::Corrupt(what) => write!(f, "corrupt: {what}"),
             Self::WrongKey => f.write_str("the bytes are encrypted with another key"),
@@ -101,6 +104,13 @@ impl fmt::Display for StoreError {
             Self::Full => f.write_str("the disk is full"),
         }
     }
+}
+
+/// Whether SQLite has found no folder for a temporary file: what it says itself, "disk I/O error",
+/// sounds as if metadata.db were damaged.
+fn has_no_room(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi;
+    error.sqlite_error().is_some_and(|e| e.extended_code == ffi::SQLITE_IOERR_GETTEMPPATH)
 }
 
 impl std::error::Error for StoreError {}
