@@ -17,9 +17,9 @@ export PATH="$tools:$PATH"
 
 sysroot=$(rustc --print sysroot)
 if [ ! -d "$sysroot/lib/rustlib/$target" ]; then
-    rustup target add "$target" >/dev/null 2>&1 || true
+    why=$(rustup target add "$target" 2>&1 | grep -m 1 -E 'could not|error|not found' || true)
     if [ ! -d "$sysroot/lib/rustlib/$target" ]; then
-        echo "static: no standard library for $target: rustup target add $target" >&2
+        echo "static: no standard library for $target, and rustup has none to add: ${why# *}" >&2
         exit 3
     fi
 fi
