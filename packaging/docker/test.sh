@@ -4,9 +4,8 @@
 # buildah builds the Dockerfile as it is, except that no registry is needed: the images that it begins
 # with are made here, of this machine's Debian, Rust and Litestream. podman-compose starts it with a
 # second JOG as the replica, starts it again, and restores it on an empty volume, with both lines of
-# Litestream. All of it with a read-only root and no folder for temporary files, and without any
-# capability. Needs root, buildah, podman, runc, mmdebstrap and busybox-static; where they cannot be
-# had JOG_TEST_DOCKER=skip says so.
+# Litestream; podman's own folder for temporary files is taken away. Needs root, buildah, podman, runc,
+# mmdebstrap and busybox-static; where they cannot be had JOG_TEST_DOCKER=skip says so.
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -81,8 +80,9 @@ until_ok() {
         sleep 0.2
     done
 }
-# In the network of this machine, where the replica is; with fewer rights than Docker would give.
-printf 'services: {jog: {network_mode: host, cap_drop: [ALL], read_only: true}}\n' >"$work/host.yml"
+# In the network of this machine, where the replica is. Docker adds no writable folder to a read-only
+# root; podman would.
+printf 'services: {jog: {network_mode: host}}\n' >"$work/host.yml"
 compose() {
     (cd "$repo" && podman-compose --podman-run-args=--read-only-tmpfs=false -p jog \
         -f docker-compose.yml -f "$work/host.yml" "$@")
