@@ -6,21 +6,21 @@ use crate::s3::ACCESS_TARGET;
 use crate::types::time;
 use log::kv::{Error, Key, Value, VisitSource, VisitValue};
 use log::{LevelFilter, Log, Metadata, Record};
+use simplelog::WriteLogger;
 use std::fmt::{self, Write as _};
-use std::io::{self, Write as _};
+use std::io::{self, LineWriter, Write};
 
 /// Room for a line without growing, in bytes.
 const LINE_BYTES: usize = 256;
 
-struct Logger {
-    level: LevelFilter,
-    format: LogFormat,
-}
-
 /// Starts the log of this process. In JSON a panic is told in it, too.
 pub fn start(level: LevelFilter, format: LogFormat) {
+    let logger: Box<dyn Log> = match format {
+        LogFormat::Text => Box::new(text(level, io::stderr())),
+        LogFormat::Json => Box::new(Json { level }),
+    };
     // Fails only if there is a logger already, and then there is one.
-    if log::set_boxed_logger(Box::new(Logger { level, format })).is_ok() {
+    if log::set_boxed_logger(logger).is_ok() {
         log::set_max_level(level);
     }
     if format == LogFormat::Json {
@@ -28,36 +28,61 @@ pub fn start(level: LevelFilter, format: LogFormat) {
     }
 }
 
-impl Log for Logger {
+/// Lines for people, by simplelog, which writes messages as they are: it gets escaped ones.
+struct Text<W: Write + Send + 'static>(Box<WriteLogger<LineWriter<W>>>);
+
+fn text<W: Write + Send + 'static>(level: LevelFilter, out: W) -> Text<W> {
+    let mut config = simplelog::ConfigBuilder::new();
+    config
+        .set_time_format_rfc3339()
+        .set_thread_level(LevelFilter::Off)
+        .set_target_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off);
+    // A line is written with one call, so lines of several threads do not mix.
+    Text(WriteLogger::new(level, config.build(), LineWriter::new(out)))
+}
+
+impl<W: Write + Send + 'static> Log for Text<W> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level
+        self.0.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let now_ms = time::now_ms();
-        let line = match self.format {
-            LogFormat::Text => text(record, now_ms),
-            LogFormat::Json => json(record, now_ms),
-        };
-        // A line is written with one call, so lines of several threads do not mix. Nobody can be
-        // told if there is no stderr any more.
-        let _ = io::stderr().write_all(line.as_bytes());
+        let mut message = String::with_capacity(LINE_BYTES);
+        // Cannot fail, here as below: it is a String.
+        let _ = write!(OneLine(&mut message), "{}", record.args());
+        let metadata = record.metadata().clone();
+        let mut escaped = Record::builder();
+        self.0.log(&escaped.metadata(metadata).args(format_args!("{message}")).build());
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+/// An object a line, for programs.
+struct Json {
+    level: LevelFilter,
+}
+
+impl Log for Json {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.level
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let line = json(record, time::now_ms());
+            // As above, one call. Nobody can be told if there is no stderr any more.
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
     }
 
     fn flush(&self) {}
-}
-
-fn text(record: &Record<'_>, now_ms: i64) -> String {
-    let mut line = String::with_capacity(LINE_BYTES);
-    time::push_iso(&mut line, now_ms);
-    // Cannot fail, here as below: it is a String.
-    let _ = write!(line, " [{}] ", record.level());
-    let _ = write!(OneLine(&mut line), "{}", record.args());
-    line.push('\n');
-    line
 }
 
 /// Writes control characters as escapes.
@@ -169,6 +194,7 @@ impl VisitValue<'_> for FieldValue<'_> {
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+    use std::sync::{Arc, Mutex};
 
     const MS: i64 = 1_795_514_734_123;
     const EVIL: &str = "a\"b\\c\nd\re\u{1b}[31m\0f\u{7f}g\u{85}\u{2028}ü\u{fffd}";
@@ -182,13 +208,34 @@ mod tests {
             .key_values(&fields)
             .args(args)
             .build();
-        [text(&record, MS), json(&record, MS)]
+        let out = Out::default();
+        let logger = text(LevelFilter::Warn, out.clone());
+        logger.log(&record);
+        logger.log(&Record::builder().level(log::Level::Info).args(format_args!("-")).build());
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        [text, json(&record, MS)]
+    }
+
+    /// What was written.
+    #[derive(Clone, Default)]
+    struct Out(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]
     fn a_record_is_one_line_whatever_it_says() {
         let [text, json] = lines(&[], "jog::x", EVIL);
-        assert!(text.starts_with("2026-11-24T10:05:34.123Z [WARN] a\"b\\c\\nd\\re\\u{1b}[31m"));
+        let (time, message) = text.split_once(' ').unwrap();
+        assert!(time.ends_with('Z') && time::parse_iso(time).is_some(), "{time}");
+        assert!(message.starts_with("[WARN] a\"b\\c\\nd\\re\\u{1b}[31m"), "{message}");
         for line in [&text, &json] {
             assert_eq!(line.chars().filter(|c| c.is_control()).count(), 1, "{line:?}");
             assert!(line.ends_with('\n'));
