@@ -11,7 +11,8 @@ use std::time::Duration;
 pub const DEFAULT_THREADS: usize = 256;
 /// Connections that wait for a free thread; one more is answered 503 SlowDown.
 pub const QUEUED_CONNECTIONS: usize = 512;
-/// Open connections, busy and idle together; one more is answered 503 SlowDown.
+/// Open connections, busy and idle together; one more takes the place of that which is idle for
+/// longest, or is answered 503 SlowDown if none is.
 pub const MAX_CONNECTIONS: usize = 4096;
 /// Stack of a serving thread, in bytes. No function on it recurses on input.
 pub const THREAD_STACK_BYTES: usize = 512 * 1024;
@@ -30,6 +31,16 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const LINGER: Duration = Duration::from_millis(20);
 /// A client that sends or takes no byte for this long has gone.
 pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a wait for a client looks at whether others wait for its thread.
+pub const PACE_STEP: Duration = Duration::from_secs(1);
+/// While no thread is free and others wait, a client that was waited for so long and was slower
+/// than [`SLOW_BYTES_PER_SECOND`] is cut off.
+pub const SLOW_AFTER: Duration = Duration::from_secs(2);
+/// See [`SLOW_AFTER`].
+pub const SLOW_BYTES_PER_SECOND: f64 = 16.0 * 1024.0;
+/// Heads of which only a part has come are kept without a thread, all together up to so many
+/// bytes; beside those of 4 KiB and less.
+pub const MAX_HELD_HEAD_BYTES: usize = 16 * 1024 * 1024;
 /// Unread body that is read and dropped to keep a connection usable; beyond it we close.
 pub const DRAIN_BYTES: u64 = 256 * 1024;
 /// Time spent on dropping an unread body.

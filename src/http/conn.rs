@@ -3,6 +3,7 @@
 
 use super::body::{Body, BodyReader};
 use super::head::{self, Framing, Head, Refusal, Scan};
+use super::pace::Pace;
 use super::request::{Method, Request};
 use super::response::{Response, Sent};
 use super::server::{ServerStats, Shared};
@@ -14,12 +15,7 @@ use std::net::{IpAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
-
-/// The part of a head that a connection may keep while it waits without a thread, in bytes; a
-/// longer one keeps its thread until it has ended or is late. Bounds the memory of many slow
-/// clients.
-const PARKED_HEAD_BYTES: usize = 4 * 1024;
+use std::time::{Duration, Instant};
 
 /// A connection, open as long as this lives.
 pub(super) struct Conn {
@@ -43,7 +39,7 @@ impl Conn {
         let stats = Arc::clone(&shared.stats);
         stats.connections.fetch_add(1, Ordering::Relaxed);
         Self {
-            wire: Wire::new(stream),
+            wire: Wire::new(stream, Pace::new(Arc::clone(&shared.crowd))),
             watched: false,
             // An IPv4 client of a dual-stack socket.
             peer: peer.to_canonical(),
@@ -96,11 +92,18 @@ pub(super) fn serve(shared: &Arc<Shared>, mut conn: Conn) {
                 After::Close => return,
             },
             Step::Idle(deadline) => return shared.parker.idle(conn, deadline),
-            Step::Begun(deadline) => return shared.parker.head(conn, deadline),
+            Step::Begun(deadline) => {
+                if let Some(conn) = shared.parker.head(conn, deadline) {
+                    shared.turn_away(conn);
+                }
+                return;
+            }
             Step::Refuse(Refusal { status, reason }) => {
                 let response = shared.refusal(status, reason);
-                let (wire, close) = (&conn.wire, Persistence::Close);
-                if writer::write(wire, response, close, false, &mut buffer).is_ok() {
+                let close = Persistence::Close;
+                let written = writer::write(&mut conn.wire, response, close, false, &mut buffer);
+                conn.wire.end_exchange();
+                if written.is_ok() {
                     shared.parker.close(conn);
                 }
                 return;
@@ -108,7 +111,7 @@ pub(super) fn serve(shared: &Arc<Shared>, mut conn: Conn) {
             Step::Close => return,
         }
         // Others wait for a thread: this one is not held for a request that may not come.
-        if shared.is_crowded() && conn.wire.buffered().is_empty() {
+        if shared.crowd.is_crowded() && conn.wire.buffered().is_empty() {
             let deadline = conn.idle_deadline;
             return shared.parker.idle(conn, deadline);
         }
@@ -159,26 +162,14 @@ impl Conn {
                 return Some(Step::Refuse(LATE));
             }
         }
-        let wait = if shared.is_crowded() { Wait::Never } else { Wait::Linger };
-        let mut result = self.wire.fill(wait);
-        if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
-            if shared.is_stopping() {
-                return Some(Step::Close);
-            }
-            if begun == 0 {
-                return Some(Step::Idle(deadline));
-            }
-            if begun <= PARKED_HEAD_BYTES {
-                return Some(Step::Begun(deadline));
-            }
-            let patience = deadline.saturating_duration_since(Instant::now());
-            result = self.wire.fill(Wait::UpTo(patience));
-        }
-        match result {
+        let wait = if shared.crowd.is_crowded() { Wait::Never } else { Wait::Linger };
+        match self.wire.fill(wait) {
             Ok(0) => Some(Step::Close),
             Ok(_) => None,
-            Err(error) if error.kind() == ErrorKind::TimedOut => Some(Step::Refuse(LATE)),
-            Err(_) => Some(Step::Close),
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Some(Step::Close),
+            Err(_) if shared.is_stopping() => Some(Step::Close),
+            Err(_) if begun == 0 => Some(Step::Idle(deadline)),
+            Err(_) => Some(Step::Begun(deadline)),
         }
     }
 
@@ -199,7 +190,12 @@ impl Conn {
         let mut response = answer(shared, &request, framing, &mut reader);
 
         let willing = keep_alive && !response.close && !shared.is_stopping();
-        let keep = willing && reader.drain(DRAIN_BYTES, shared.bounds.drain_timeout);
+        // What has not arrived yet is not waited for while others wait.
+        let patience = match shared.crowd.is_crowded() {
+            true => Duration::ZERO,
+            false => shared.bounds.drain_timeout,
+        };
+        let keep = willing && reader.drain(DRAIN_BYTES, patience);
         let all_read = reader.is_done();
         let persistence = match keep {
             true if old => Persistence::KeepOld,
@@ -208,7 +204,7 @@ impl Conn {
         };
         let bodiless = request.method == Method::Head;
         let (done, length) = (response.done.take(), response.length());
-        let wire = &self.wire;
+        let wire = &mut self.wire;
         // The content of the response is the handler's code, too.
         let written = catch_unwind(AssertUnwindSafe(|| {
             writer::write(wire, response, persistence, bodiless, buffer)
@@ -218,6 +214,7 @@ impl Conn {
             let body_bytes = if complete && !bodiless { length } else { 0 };
             done(Sent { body_bytes, complete });
         }
+        self.wire.end_exchange();
         self.idle_deadline = Instant::now() + shared.bounds.idle_timeout;
         match written {
             Ok(Ok(())) if keep => After::Again,

@@ -3,7 +3,7 @@
 
 use super::server::{Bounds, Shared};
 use super::wire::timespec;
-use crate::limits::LISTEN_BACKLOG;
+use crate::limits::{LISTEN_BACKLOG, PACE_STEP};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
@@ -25,7 +25,8 @@ pub(super) fn open(address: SocketAddr, bounds: &Bounds) -> io::Result<TcpListen
     sockopt::set_socket_keepalive(&socket, true)?;
     // See `wire` for why the receive timeout is the short one.
     sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(bounds.linger))?;
-    sockopt::set_socket_timeout(&socket, Timeout::Send, Some(bounds.progress_timeout))?;
+    let step = bounds.progress_timeout.min(PACE_STEP);
+    sockopt::set_socket_timeout(&socket, Timeout::Send, Some(step))?;
     bind(&socket, &address)?;
     listen(&socket, LISTEN_BACKLOG)?;
     let listener = TcpListener::from(socket);

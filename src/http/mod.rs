@@ -8,6 +8,7 @@ mod chunked;
 mod conn;
 mod head;
 mod listen;
+mod pace;
 mod park;
 mod request;
 mod response;

@@ -7,6 +7,7 @@
 use super::conn::Conn;
 use super::server::Shared;
 use super::wire::{Discard, timespec};
+use crate::limits::MAX_HELD_HEAD_BYTES;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
@@ -24,6 +25,9 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) const CLOSE_BYTES: u64 = 16 * 1024 * 1024;
 /// Buffer for what is dropped, in bytes.
 const SCRATCH_BYTES: usize = 32 * 1024;
+/// A head of at most so many bytes may always wait for its rest: there are no more of them than
+/// connections.
+const SMALL_HEAD_BYTES: usize = 4 * 1024;
 /// Events taken with one call.
 const EVENTS: usize = 64;
 /// The token of the wake-up call; connections have others.
@@ -46,6 +50,13 @@ struct Parked {
     purpose: Purpose,
 }
 
+impl Parked {
+    /// What it keeps of a head.
+    fn head_bytes(&self) -> usize {
+        if self.purpose == Purpose::Head { self.conn.wire.buffered().len() } else { 0 }
+    }
+}
+
 /// What the parker still takes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Phase {
@@ -60,6 +71,8 @@ struct Lot {
     parked: HashMap<u64, Parked>,
     deadlines: BTreeSet<(Instant, u64)>,
     next_token: u64,
+    /// Bytes of the heads that have begun.
+    head_bytes: usize,
     /// When the thread wakes by itself; `None`: never.
     wakes_at: Option<Instant>,
     /// Something was parked since the thread last went to sleep.
@@ -87,6 +100,7 @@ impl Parker {
             parked: HashMap::new(),
             deadlines: BTreeSet::new(),
             next_token: WAKE + 1,
+            head_bytes: 0,
             wakes_at: None,
             active: false,
             phase: Phase::Open,
@@ -99,9 +113,30 @@ impl Parker {
         self.park(Parked { conn, deadline, purpose: Purpose::Idle });
     }
 
-    /// Watches a connection whose head has begun.
-    pub(super) fn head(&self, conn: Conn, deadline: Instant) {
+    /// Watches a connection whose head has begun; gives it back if there is no room for that many
+    /// bytes.
+    #[must_use]
+    pub(super) fn head(&self, conn: Conn, deadline: Instant) -> Option<Conn> {
+        let bytes = conn.wire.buffered().len();
+        if bytes > SMALL_HEAD_BYTES && self.lot().head_bytes + bytes > MAX_HELD_HEAD_BYTES {
+            return Some(conn);
+        }
         self.park(Parked { conn, deadline, purpose: Purpose::Head });
+        None
+    }
+
+    /// Closes the connection that waits for a request with the nearest deadline. True if there was
+    /// one.
+    pub(super) fn evict(&self) -> bool {
+        let mut lot = self.lot();
+        let waits = |token: &u64| {
+            let purpose = lot.parked.get(token).map(|parked| parked.purpose);
+            purpose.is_some_and(|purpose| !matches!(purpose, Purpose::Closing(_)))
+        };
+        let token = lot.deadlines.iter().map(|(_, token)| *token).find(waits);
+        let evicted = token.and_then(|token| lot.take(token));
+        drop(lot);
+        evicted.is_some()
     }
 
     /// Closes a connection so that the client receives what was sent: our direction ends, and
@@ -157,6 +192,7 @@ impl Parker {
         parked.conn.watched = true;
         let early = lot.wakes_at.is_none_or(|at| parked.deadline < at);
         lot.deadlines.insert((parked.deadline, token));
+        lot.head_bytes += parked.head_bytes();
         // The thread can't look for the token before the lock is released.
         lot.parked.insert(token, parked);
         lot.active = true;
@@ -217,6 +253,7 @@ impl Lot {
     fn take(&mut self, token: u64) -> Option<Parked> {
         let parked = self.parked.remove(&token)?;
         self.deadlines.remove(&(parked.deadline, token));
+        self.head_bytes -= parked.head_bytes();
         Some(parked)
     }
 

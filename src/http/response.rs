@@ -26,7 +26,7 @@ pub enum Payload {
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// Header fields; CR, LF and NUL in a value are replaced by spaces when it is sent.
+    /// Header fields; control characters in a value are replaced by spaces when it is sent.
     pub headers: Vec<(Cow<'static, str>, String)>,
     /// The body; never sent for HEAD, but its length is.
     pub payload: Payload,

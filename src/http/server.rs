@@ -2,6 +2,7 @@
 
 use super::Handler;
 use super::conn::{self, Conn};
+use super::pace::Crowd;
 use super::park::{self, Parker};
 use super::response::Response;
 use super::{listen, writer};
@@ -113,6 +114,8 @@ impl Server {
         let listener = listen::open(config.address, &bounds)?;
         let address = listener.local_addr()?;
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+        let stats = Arc::<ServerStats>::default();
+        let crowd = Crowd::new(Arc::clone(&stats), config.threads, bounds.progress_timeout);
         let shared = Arc::new(Shared {
             parker: Parker::new(bounds.idle_timeout)?,
             pool: start_pool(config.threads.min(FIRST_THREADS))?,
@@ -120,7 +123,8 @@ impl Server {
             threads: config.threads,
             handler,
             bounds,
-            stats: Arc::default(),
+            stats,
+            crowd: Arc::new(crowd),
             stopping: AtomicBool::new(false),
             ids: Ids::new()?,
         });
@@ -200,6 +204,8 @@ pub(super) struct Shared {
     pub(super) bounds: Bounds,
     /// Counters.
     pub(super) stats: Arc<ServerStats>,
+    /// Whether clients wait for a thread.
+    pub(super) crowd: Arc<Crowd>,
     /// Request ids.
     pub(super) ids: Ids,
     pool: ThreadPool,
@@ -214,7 +220,8 @@ impl Shared {
     pub(super) fn admit(self: &Arc<Self>, stream: TcpStream, peer: IpAddr) {
         let conn = Conn::new(stream, peer, self);
         let open = self.stats.connections.load(Ordering::Relaxed);
-        if open <= self.bounds.max_connections {
+        // At the limit, who has waited longest without a request makes room.
+        if open <= self.bounds.max_connections || self.parker.evict() {
             self.dispatch(conn);
         } else if open <= self.bounds.max_connections + REFUSED_CONNECTIONS {
             self.turn_away(conn);
@@ -259,7 +266,7 @@ impl Shared {
     }
 
     /// Answers 503 without waiting for the client.
-    fn turn_away(&self, conn: Conn) {
+    pub(super) fn turn_away(&self, conn: Conn) {
         self.stats.refused.fetch_add(1, Ordering::Relaxed);
         let response = self.refusal(503, "too many connections");
         conn.wire.send_now(&writer::render(&response));
@@ -273,12 +280,6 @@ impl Shared {
         let mut response = response.unwrap_or_else(|_| Response::new(status));
         response.close = true;
         response
-    }
-
-    /// True if connections wait and no thread is free.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.stats.queued.load(Ordering::Relaxed) > 0
-            && self.stats.busy.load(Ordering::Relaxed) >= self.threads
     }
 
     /// True when the server is going to end.

@@ -4,6 +4,8 @@
 //! (inherited from the listening socket), so the usual wait is one `recv`. Only after it has
 //! passed without a byte does a longer wait go on, in `poll`, with a deadline.
 
+use super::pace::Pace;
+use crate::limits::PACE_STEP;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -48,12 +50,19 @@ pub(super) struct Wire {
     buffer: Vec<u8>,
     /// Where in `buffer` the bytes begin that are not consumed yet.
     start: usize,
+    /// How fast the peer is.
+    pace: Pace,
 }
 
 impl Wire {
     /// Takes over a connected, blocking socket.
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::new(), start: 0 }
+    pub(super) fn new(stream: TcpStream, pace: Pace) -> Self {
+        Self { stream, buffer: Vec::new(), start: 0, pace }
+    }
+
+    /// A request has been answered; the next one is measured anew.
+    pub(super) fn end_exchange(&mut self) {
+        self.pace.end();
     }
 
     /// The socket.
@@ -98,8 +107,8 @@ impl Wire {
             // Doubles: it grows with what has arrived, never with what was announced.
             self.buffer.reserve(self.buffer.len().max(FIRST_BUFFER_BYTES));
         }
-        let Self { stream, buffer, .. } = self;
-        receive(stream, wait, |flags| Ok(recv(&*stream, spare_capacity(buffer), flags)?.0))
+        let Self { stream, buffer, pace, .. } = self;
+        receive(stream, wait, pace, |flags| Ok(recv(&*stream, spare_capacity(buffer), flags)?.0))
     }
 
     /// Reads up to `buf.len()` bytes: buffered ones first, else from the socket. 0 at the end of
@@ -108,8 +117,13 @@ impl Wire {
         let wait = Wait::UpTo(patience);
         if self.buffered().is_empty() {
             if buf.len() >= SMALL_READ_BYTES {
-                let stream = &self.stream;
-                return receive(stream, wait, |flags| Ok(recv(stream, &mut *buf, flags)?.0));
+                let Self { stream, pace, .. } = self;
+                return receive(
+                    stream,
+                    wait,
+                    pace,
+                    |flags| Ok(recv(&*stream, &mut *buf, flags)?.0),
+                );
             }
             if self.fill(wait)? == 0 {
                 return Ok(0);
@@ -137,13 +151,16 @@ impl Wire {
     }
 
     /// Sends `first` and then `second`, all of both, with one call if the socket takes them.
-    pub(super) fn send(&self, first: &[u8], second: &[u8]) -> io::Result<()> {
+    pub(super) fn send(&mut self, first: &[u8], second: &[u8]) -> io::Result<()> {
         let mut slices = [IoSlice::new(first), IoSlice::new(second)];
         let count = if second.is_empty() { 1 } else { 2 };
         let mut slices = &mut slices[..count];
         // Takes out what is empty.
         IoSlice::advance_slices(&mut slices, 0);
+        // When the peer last took something.
+        let mut last = None;
         while let Some(next) = slices.first() {
+            let begun = Instant::now();
             let sent = match slices.len() {
                 1 => send(&self.stream, next, SendFlags::NOSIGNAL).map_err(io::Error::from),
                 _ => (&self.stream).write_vectored(slices),
@@ -151,12 +168,21 @@ impl Wire {
             let sent = match sent {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.send_late(next)?,
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 other => other?,
             };
-            if sent == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
             IoSlice::advance_slices(&mut slices, sent);
+            if slices.is_empty() {
+                return Ok(());
+            }
+            let waited = begun.elapsed();
+            let silent = last.get_or_insert(begun);
+            if sent > 0 {
+                *silent = begun + waited;
+            }
+            if self.pace.note(waited, sent) || silent.elapsed() >= self.pace.patience() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
         }
         Ok(())
     }
@@ -167,7 +193,7 @@ impl Wire {
     fn send_late(&self, bytes: &[u8]) -> io::Result<usize> {
         match send(&self.stream, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
             Ok(sent) => Ok(sent),
-            Err(Errno::AGAIN) => Err(io::ErrorKind::TimedOut.into()),
+            Err(Errno::AGAIN) => Ok(0),
             Err(error) => Err(error.into()),
         }
     }
@@ -194,40 +220,49 @@ impl Wire {
 fn receive(
     stream: &TcpStream,
     wait: Wait,
+    pace: &mut Pace,
     mut attempt: impl FnMut(RecvFlags) -> Result<usize, Errno>,
 ) -> io::Result<usize> {
     let mut flags = match wait {
         Wait::Never => RecvFlags::DONTWAIT,
         Wait::Linger | Wait::UpTo(_) => RecvFlags::empty(),
     };
-    let mut deadline = None;
+    let begun = Instant::now();
+    // Up to when the pace knows.
+    let mut noted = begun;
     loop {
-        match attempt(flags) {
-            Err(Errno::INTR) => continue,
-            Err(Errno::AGAIN) => {}
-            other => return Ok(other?),
+        let result = attempt(flags);
+        match (result, wait) {
+            (Err(Errno::INTR), _) => continue,
+            (Err(Errno::AGAIN), Wait::UpTo(patience)) => {
+                wait_readable(stream, begun + patience, PACE_STEP)?;
+                flags = RecvFlags::DONTWAIT;
+            }
+            (Err(Errno::AGAIN), _) => return Err(io::ErrorKind::WouldBlock.into()),
+            (Err(error), _) => return Err(error.into()),
+            (Ok(_), Wait::Never | Wait::Linger) => return Ok(result?),
+            (Ok(_), Wait::UpTo(_)) => {}
         }
-        let Wait::UpTo(patience) = wait else {
-            return Err(io::ErrorKind::WouldBlock.into());
-        };
-        let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
-        wait_readable(stream, deadline)?;
-        flags = RecvFlags::DONTWAIT;
+        let now = Instant::now();
+        if pace.note(now - noted, result.unwrap_or(0)) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        noted = now;
+        if let Ok(count) = result {
+            return Ok(count);
+        }
     }
 }
 
-/// Returns when there is something to read, or with `TimedOut` at the deadline.
-fn wait_readable(stream: &TcpStream, deadline: Instant) -> io::Result<()> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        match poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&timespec(left))) {
-            Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
+/// Returns when there is something to read or the step is over, or with `TimedOut` at the deadline.
+fn wait_readable(stream: &TcpStream, deadline: Instant, step: Duration) -> io::Result<()> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    match poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&timespec(left.min(step)))) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

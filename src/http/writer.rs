@@ -27,7 +27,7 @@ pub(super) enum Persistence {
 ///
 /// An error means that the response is not complete, so the connection must be closed.
 pub(super) fn write(
-    wire: &Wire,
+    wire: &mut Wire,
     response: Response,
     persistence: Persistence,
     bodiless: bool,
@@ -78,7 +78,7 @@ fn short(left: u64) -> io::Error {
 
 /// Sends what a [`super::Content`] writes, exactly as many bytes as were promised.
 struct Gather<'a> {
-    wire: &'a Wire,
+    wire: &'a mut Wire,
     /// The head, then small pieces of the body: not sent yet.
     pending: &'a mut Vec<u8>,
     left: u64,
@@ -160,7 +160,8 @@ fn append_field(out: &mut Vec<u8>, name: &str, value: &str) {
     let start = out.len();
     out.extend_from_slice(value.as_bytes());
     for byte in &mut out[start..] {
-        if matches!(*byte, b'\r' | b'\n' | 0) {
+        // RFC 9110, 5.5: of the control characters only the tab may stand in a value.
+        if byte.is_ascii_control() && *byte != b'\t' {
             *byte = b' ';
         }
     }
@@ -236,7 +237,7 @@ mod tests {
     #[test]
     fn values_and_names_cannot_shape_the_message() {
         let response = Response::new(200)
-            .header("x-amz-meta-a", "b\r\nSet-Cookie: c\0d")
+            .header("x-amz-meta-a", "b\r\nSet-Cookie: c\0d\u{1b}[e\tf\u{7f}")
             .header("x-amz-meta-\u{e4}", "v")
             .header("x-amz-meta-b\r\nEvil: 1", "v")
             .header("Content-Length", "99")
@@ -244,7 +245,7 @@ mod tests {
             .payload(Payload::Bytes(b"body".to_vec()));
         let text = text(&response);
         assert!(text.starts_with("HTTP/1.1 200 OK\r\nDate: "), "{text}");
-        assert!(text.contains("\r\nx-amz-meta-a: b  Set-Cookie: c d\r\n"), "{text}");
+        assert!(text.contains("\r\nx-amz-meta-a: b  Set-Cookie: c d [e\tf \r\n"), "{text}");
         assert!(text.contains("\r\nx-amz-meta-name: J\u{f6}rg\r\n"), "{text}");
         assert!(text.ends_with("\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody"), "{text}");
         assert!(!text.contains("99") && !text.contains("Evil") && !text.contains(": v"), "{text}");

@@ -7,6 +7,7 @@ mod crowds;
 mod ends;
 mod refusals;
 mod requests;
+mod slow;
 
 use jog::http::{
     Body, Bounds, Content, Handler, Method, Payload, Request, Response, Server, ServerConfig,
