@@ -3,13 +3,28 @@
 use super::AuthConfig;
 use crate::http::Request;
 
+/// What a trusted proxy says that the client named as its host: the first entry of
+/// X-Forwarded-Host, since each further proxy appends its own.
+pub(super) fn forwarded_host(request: &Request, trust_forwarded: bool) -> Option<&str> {
+    let hosts = request.headers.get("x-forwarded-host").filter(|_| trust_forwarded)?;
+    hosts.split(',').next().map(str::trim)
+}
+
 /// The host that a request names, without its port.
 pub fn host_of(request: &Request, trust_forwarded: bool) -> Option<&str> {
-    let forwarded = trust_forwarded.then(|| request.headers.get("x-forwarded-host"));
-    let host = forwarded.flatten().or_else(|| request.headers.get("host"))?;
-    Some(host.rsplit_once(':').map_or(host, |(name, port)| {
+    let forwarded = forwarded_host(request, trust_forwarded);
+    forwarded.or_else(|| request.headers.get("host")).map(without_port)
+}
+
+fn without_port(host: &str) -> &str {
+    host.rsplit_once(':').map_or(host, |(name, port)| {
         if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host }
-    }))
+    })
+}
+
+/// The bucket that a host names in virtual-host style, if it names one.
+pub(super) fn bucket_in<'h>(host: &'h str, config: &AuthConfig) -> Option<&'h str> {
+    before_domain(without_port(host), &config.domains)
 }
 
 /// What stands before one of these domains.

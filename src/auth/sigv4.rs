@@ -2,7 +2,7 @@
 //! comparison of signatures.
 
 use super::canonical::{CONTENT_SHA256, Form, canonical_request, push_path, push_query};
-use super::{AuthConfig, AuthError, Keys};
+use super::{AuthConfig, AuthError, Keys, host};
 use crate::http::Request;
 use crate::limits::{MAX_HEADERS, MAX_SKEW};
 use crate::types::time;
@@ -235,15 +235,18 @@ impl Claim<'_> {
         config: &AuthConfig,
     ) -> Result<(), AuthError> {
         let host = request.headers.get("host").unwrap_or("");
-        let forwarded = request.headers.get("x-forwarded-host").filter(|_| config.trust_forwarded);
-        let forwarded = forwarded.and_then(|hosts| hosts.split(',').next()).map(str::trim);
+        let forwarded = host::forwarded_host(request, config.trust_forwarded);
         let hosts = [forwarded.unwrap_or(host), host];
         let Err(error) = self.attempt(request, signer, Form::ALL[0], hosts[0]) else {
             return Ok(());
         };
         let differs = differing_forms(request);
         let forms = || Form::ALL.into_iter().filter(|form| differs(*form));
-        let hosts = if hosts[0] == hosts[1] { &hosts[..1] } else { &hosts[..] };
+        // A signature over one bucket's host proves nothing of the bucket that another host names,
+        // and the request goes to the one that was forwarded.
+        let bucket = |host| host::bucket_in(host, config);
+        let other = hosts[0] != hosts[1] && bucket(hosts[0]) == bucket(hosts[1]);
+        let hosts = if other { &hosts[..] } else { &hosts[..1] };
         let matches = |form, host| self.attempt(request, signer, form, host).is_ok();
         match hosts.iter().any(|host| forms().any(|form| matches(form, host))) {
             true => Ok(()),

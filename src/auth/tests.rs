@@ -475,6 +475,31 @@ fn a_forwarded_host_counts_only_if_trusted() {
     assert!(check(&kept).is_ok());
 }
 
+/// The request goes to the bucket of the forwarded host, so no other bucket may be what was signed.
+#[test]
+fn a_forwarded_host_cannot_turn_a_request_to_another_bucket() {
+    let get = get_range();
+    let config = AuthConfig {
+        trust_forwarded: true,
+        domains: vec!["s3.amazonaws.com".to_owned()],
+        ..Default::default()
+    };
+    let sent = |forwarded| {
+        let request = with(&get, "x-forwarded-host", forwarded);
+        let bucket = host_bucket(&request, &config).map(str::to_owned);
+        authenticate(&request, &OneKey, &config, now()).ok().map(|_| bucket)
+    };
+    let ours = Some("examplebucket".to_owned());
+    assert_eq!(sent(None), Some(ours.clone()));
+    assert_eq!(sent(Some("examplebucket.s3.amazonaws.com")), Some(ours.clone()));
+    assert_eq!(sent(Some("examplebucket.s3.amazonaws.com:443, proxy")), Some(ours));
+    for other in ["other.s3.amazonaws.com", "s3.amazonaws.com", "elsewhere", ""] {
+        assert_eq!(sent(Some(other)), None, "{other}");
+    }
+    let last = "other.s3.amazonaws.com, examplebucket.s3.amazonaws.com";
+    assert_eq!(sent(Some(last)), None);
+}
+
 #[test]
 fn without_a_signature_nobody_is_known() {
     let get = request(Method::Get, "/b/k?prefix=a&Signature=1", &[("host", "h")]);
