@@ -59,6 +59,16 @@ pub const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(30);
 pub const IO_BUFFER_BYTES: usize = 256 * 1024;
 /// Request documents (XML, JSON), in bytes.
 pub const MAX_DOCUMENT_BYTES: u64 = 2 * 1024 * 1024;
+/// Request documents that are in memory at the same time, all together, in bytes as they arrive; one
+/// more is answered 503 SlowDown.
+pub const MAX_DOCUMENTS_BYTES: u64 = 32 * 1024 * 1024;
+/// A document that is read before it is decided whether its sender may send it (tags, retention,
+/// legal hold), in bytes.
+pub const MAX_UNDECIDED_BYTES: u64 = 64 * 1024;
+/// Requests without a signature in their heads whose bodies are read all the same (POST forms,
+/// DeleteObjects), at the same time; never more than half of the threads. One more is answered 503
+/// SlowDown.
+pub const MAX_STRANGERS: u64 = 128;
 /// Elements inside one another in a request document.
 pub const MAX_XML_DEPTH: usize = 32;
 /// Elements of a request document; 10,000 parts with a checksum each are 40,001.

@@ -165,13 +165,18 @@ pub struct Malformed;
 /// XML's own is refused. Control characters are taken, although XML 1.0 has none of them: keys may
 /// have them, and clients name such keys in documents.
 pub fn parse(document: &[u8], root: &str) -> Result<Element, Malformed> {
+    parse_within(document, root, MAX_XML_ELEMENTS)
+}
+
+/// The same for a document that never has more than so many elements, nor a tree of more.
+pub fn parse_within(document: &[u8], root: &str, most: usize) -> Result<Element, Malformed> {
     if document.len() as u64 > MAX_DOCUMENT_BYTES {
         return Err(Malformed);
     }
     let text = std::str::from_utf8(document).map_err(|_| Malformed)?;
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let mut reader = Reader::from_str(text);
-    let mut tree = Tree::default();
+    let mut tree = Tree { left: most, ..Tree::default() };
     let mut first = true;
     loop {
         match reader.read_event().map_err(|_| Malformed)? {
@@ -222,17 +227,15 @@ struct Tree {
     open: Vec<Element>,
     /// The closed root.
     root: Option<Element>,
-    elements: usize,
+    /// Elements that may still come.
+    left: usize,
 }
 
 impl Tree {
     fn open(&mut self, start: &BytesStart<'_>) -> Result<(), Malformed> {
-        self.elements += 1;
+        self.left = self.left.checked_sub(1).ok_or(Malformed)?;
         let name = start.local_name();
-        let fits = self.open.len() < MAX_XML_DEPTH
-            && self.elements <= MAX_XML_ELEMENTS
-            && self.root.is_none()
-            && is_name(name.as_ref());
+        let fits = self.open.len() < MAX_XML_DEPTH && self.root.is_none() && is_name(name.as_ref());
         if !fits {
             return Err(Malformed);
         }
@@ -264,7 +267,13 @@ impl Tree {
             element.text = String::new();
         }
         match self.open.last_mut() {
-            Some(parent) => parent.children.push(element),
+            Some(parent) => {
+                if parent.children.is_empty() {
+                    // Most have one child or none, and a Vec would begin with room for four.
+                    parent.children.reserve_exact(1);
+                }
+                parent.children.push(element);
+            }
             None => self.root = Some(element),
         }
         Ok(())
@@ -298,6 +307,12 @@ mod tests {
 
     fn text(document: &str) -> Option<String> {
         root(document).ok().map(|e| e.text)
+    }
+
+    #[test]
+    fn the_elements_of_a_tree_are_bounded() {
+        assert!(parse_within(b"<a><b/><b/></a>", "a", 3).is_ok());
+        assert!(parse_within(b"<a><b/><b/></a>", "a", 2).is_err());
     }
 
     #[test]

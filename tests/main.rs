@@ -36,6 +36,7 @@ mod s3 {
     mod rename;
     mod replicated;
     mod sigv2;
+    mod strangers;
     mod tagging;
     mod throttle;
     mod users;

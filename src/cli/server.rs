@@ -10,7 +10,7 @@ use crate::auth::{AuthConfig, Throttle};
 use crate::config::{Config, Durability};
 use crate::http::{Handler, Server, ServerConfig};
 use crate::jobs;
-use crate::s3::{App, Metrics, MetricsAccess, Websites};
+use crate::s3::{App, Metrics, MetricsAccess, Rooms, Websites};
 use crate::store::{Kek, LogSpool, MasterKey, OpenError, SharedStore, Store, StoreConfig};
 use crate::types::notification::TargetName;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -73,6 +73,7 @@ pub fn run(config: &Config) -> Result<(), String> {
         host_id: "jog".to_owned(),
         lifecycle_day_ms: day_ms,
         targets,
+        rooms: Rooms::new(config.threads),
     };
     let app = Arc::new(app);
     let websites = match config.website_port {

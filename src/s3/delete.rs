@@ -100,10 +100,15 @@ struct Target {
     job: Result<(ObjectKey, Removal), S3Error>,
 }
 
+/// Elements of a document with as many objects as there may be, each with all that it can have; and
+/// with some more, so that one object too many is what is wrong with it.
+const MAX_ELEMENTS: usize = 8 * MAX_DELETE_KEYS;
+
 impl Delete {
     fn parse(document: &[u8]) -> Result<Self, S3Error> {
         let malformed = || S3Error::from(Code::MalformedXML);
-        let delete = xml::parse(document, "Delete").map_err(|_| malformed())?;
+        let delete =
+            xml::parse_within(document, "Delete", MAX_ELEMENTS).map_err(|_| malformed())?;
         let (mut objects, mut quiet) = (Vec::new(), false);
         for element in delete.children {
             match element.name.as_str() {

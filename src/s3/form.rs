@@ -60,6 +60,7 @@ pub fn post_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         FormReader::new(&boundary, |buf: &mut [u8]| payload.read(buf).map_err(S3Error::from));
     let mut preamble = form.preamble()?;
     let (key, auth) = admit(call, &mut preamble)?;
+    call.stranger = None;
     let bucket = call.bucket()?;
     let meta = metadata_of(&preamble)?;
     let extra = extra_of(&preamble, &bucket)?;

@@ -31,6 +31,7 @@ mod policy;
 mod public_access_block;
 mod receive;
 mod rename;
+mod room;
 pub mod table;
 mod tagging;
 pub mod uri;
@@ -40,6 +41,7 @@ mod website;
 pub use access_line::TARGET as ACCESS_TARGET;
 pub use error::{Code, S3Error};
 pub use metrics::{Metrics, MetricsAccess, Page};
+pub use room::Rooms;
 pub use website::Websites;
 
 use crate::access::{Authorized, Gate, Owner, Requester};
@@ -47,12 +49,13 @@ use crate::auth::{
     self, AuthConfig, Authenticated, Identity, Keys, PayloadReader, Throttle, Trailers,
 };
 use crate::http::{Body, Handler, Headers, Method, Payload, Request, Response};
-use crate::limits::MAX_DOCUMENT_BYTES;
+use crate::limits::{MAX_DOCUMENT_BYTES, MAX_UNDECIDED_BYTES};
 use crate::store::{self, ConfigKind, LogSpool, SharedStore};
 use crate::types::notification::TargetName;
 use crate::types::{BucketName, KeyError, ObjectKey, VersionId, time};
 use access_line::AccessLine;
 use permit::RequestFacts;
+use room::Taken;
 use std::sync::Arc;
 use table::Target;
 use uri::Query;
@@ -85,6 +88,8 @@ pub struct App {
     pub lifecycle_day_ms: i64,
     /// The webhooks that are declared.
     pub targets: Vec<TargetName>,
+    /// What requests may hold all together.
+    pub rooms: Rooms,
 }
 
 /// One request on its way through an operation.
@@ -109,6 +114,10 @@ pub struct Call<'a, 'b> {
     key: Option<&'a ObjectKey>,
     /// Objects that a request names in its document, for the bucket's access log.
     batch: Vec<logging::Batched>,
+    /// Its share of the memory for documents.
+    memory: Option<Taken<'a>>,
+    /// Its place among those whose bodies are read before it is known who sent them.
+    stranger: Option<Taken<'a>>,
 }
 
 impl Call<'_, '_> {
@@ -166,22 +175,32 @@ impl Call<'_, '_> {
     /// As [`Self::document`], but verified only against its signature: for a document beside which
     /// the client's checksums are about something else.
     pub fn whole_body(&mut self) -> Result<(Vec<u8>, Trailers), S3Error> {
-        if let Some(read) = self.read.take() {
-            return Ok(read);
+        match self.read.take() {
+            Some(read) => Ok(read),
+            None => self.read_body(MAX_DOCUMENT_BYTES),
         }
+    }
+
+    /// Reads a body of at most so many bytes.
+    fn read_body(&mut self, most: u64) -> Result<(Vec<u8>, Trailers), S3Error> {
         let Some(mut payload) = self.payload.take() else { return Ok(Default::default()) };
         let mut document = Vec::new();
         let mut chunk = [0u8; 8192];
+        let mut memory = self.app.rooms.documents.take(0)?;
         loop {
             let n = payload.read(&mut chunk)?;
             if n == 0 {
                 break;
             }
-            if (document.len() + n) as u64 > MAX_DOCUMENT_BYTES {
+            if (document.len() + n) as u64 > most {
                 return Err(Code::MaxMessageLengthExceeded.into());
             }
+            memory.grow(n as u64)?;
             document.extend_from_slice(&chunk[..n]);
         }
+        // As long as the request lasts: what is made of a document is larger than itself.
+        self.memory = Some(memory);
+        self.stranger = None;
         Ok((document, payload.finish()?))
     }
 }
@@ -216,9 +235,13 @@ impl App {
         }
     }
 
-    /// JOG's own resources, below a path that no bucket can have.
+    /// JOG's own resources, below a path that no bucket can have. Where the host names a bucket, it
+    /// is a key like any other.
     fn operate(&self, request: &Request) -> Option<Response> {
         let name = request.path.strip_prefix("/_jog/")?;
+        if auth::host_bucket(request, &self.auth).is_some() {
+            return None;
+        }
         if name == "metrics" && request.method == Method::Get {
             return Some(self.metrics_page(request));
         }
@@ -295,9 +318,15 @@ impl App {
             bucket: address.bucket.as_ref(),
             key: address.key.as_ref(),
             batch: Vec::new(),
+            memory: None,
+            stranger: None,
         };
+        let anonymous = matches!(call.requester, Requester::Anonymous);
+        if anonymous && call.payload.is_some() && (first || permit::decides_itself(row)) {
+            call.stranger = Some(self.rooms.strangers.take(1)?);
+        }
         if first {
-            let read = call.whole_body()?;
+            let read = call.read_body(MAX_UNDECIDED_BYTES)?;
             let facts = RequestFacts::new(request, &query, &self.auth);
             call.authorized = self.may(&call.requester, row, &address, facts, Some(&read.0))?;
             call.read = Some(read);

@@ -140,7 +140,10 @@ impl<E, R: FnMut(&mut [u8]) -> Result<usize, E>> FormReader<R> {
     pub fn preamble(&mut self) -> Result<Preamble, FormFault<E>> {
         let mut fields = BTreeMap::new();
         let (mut bytes, mut count) = (0, 0);
-        self.until_delimiter(|_| Ok(()))?;
+        self.until_delimiter(|piece| {
+            bytes += piece.len();
+            if bytes > MAX_FORM_BYTES { Err(FormFault::TooLarge) } else { Ok(()) }
+        })?;
         loop {
             // Behind a delimiter: the end of the form, or white space and the end of the line.
             let rest = self.line()?;
@@ -328,6 +331,15 @@ mod tests {
         form.resize(form.len() + MAX_FORM_BYTES + 1, b'x');
         form.extend_from_slice(b"\r\n--X--\r\n");
         assert!(matches!(run(&form, 100_000), Err(FormFault::TooLarge)));
+    }
+
+    #[test]
+    fn what_stands_before_the_first_boundary_is_bounded() {
+        let before = |n: usize| [&vec![b'x'; n][..], b"\r\n", FORM].concat();
+        assert!(run(&before(100), 7).is_ok());
+        let long = before(MAX_FORM_BYTES + 1);
+        assert!(matches!(run(&long, 100_000), Err(FormFault::TooLarge)));
+        assert!(matches!(run(&long, 100), Err(FormFault::TooLarge)));
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub fn of_version(action: &'static str) -> &'static str {
 }
 
 /// Rows that the gate decides on elsewhere than before their handlers run.
-fn decides_itself(row: &Operation) -> bool {
+pub(super) fn decides_itself(row: &Operation) -> bool {
     // Each key of DeleteObjects is an object of its own; a form's signature is among its fields; a
     // browser signs no preflight, and what that answers is no secret.
     matches!(row.name, "DeleteObjects" | "PostObject") || row.method == Method::Options

@@ -7,6 +7,9 @@ use crate::store::{Change, ConfigKind};
 use crate::types::{TagError, Tags};
 use crate::xml::{self, Writer};
 
+/// Elements of a document of tags; far more than of one with as many tags as there may be.
+const MAX_ELEMENTS: usize = 1000;
+
 fn refusal(error: TagError, max: usize) -> S3Error {
     match error {
         TagError::TooMany => Code::InvalidTag.with(format!("There cannot be more than {max} tags")),
@@ -19,7 +22,7 @@ fn refusal(error: TagError, max: usize) -> S3Error {
 /// The tags of a Tagging document; at most `max`.
 pub fn parse(document: &[u8], max: usize) -> Result<Tags, S3Error> {
     let malformed = || S3Error::from(Code::MalformedXML);
-    let tagging = xml::parse(document, "Tagging").map_err(|_| malformed())?;
+    let tagging = xml::parse_within(document, "Tagging", MAX_ELEMENTS).map_err(|_| malformed())?;
     let [set] = tagging.children.as_slice() else { return Err(malformed()) };
     if set.name != "TagSet" {
         return Err(malformed());

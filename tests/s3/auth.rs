@@ -396,6 +396,12 @@ fn virtual_host_style() {
         server.request(method, "/").raw_path(&path).host(host)
     };
     object("PUT", &host).body(BODY).send().expect(200);
+    // JOG's own paths are only where no bucket is named by the host.
+    let own = |method| server.request(method, "/_jog/health").host(&host);
+    own("PUT").body(BODY).send().expect(200);
+    assert_eq!(own("GET").send().expect(200).body, BODY);
+    own("DELETE").send().expect(204);
+    server.get("/_jog/health").host("s3.example.test").anonymous().send().expect(200);
     let upper = format!("{bucket}.S3.Example.Test:9000");
     for host in [host.as_str(), &upper, &format!("{bucket}.jog.local:80")] {
         assert_eq!(object("GET", host).send().expect(200).body, BODY, "{host}");

@@ -204,6 +204,8 @@ impl App {
             bucket: Some(&bucket.name),
             key: Some(key),
             batch: Vec::new(),
+            memory: None,
+            stranger: None,
         };
         match request.method {
             Method::Head => object::head(&mut call),
@@ -383,6 +385,7 @@ mod tests {
                 metrics: crate::s3::Metrics::new(Default::default()),
                 logs: Arc::new(LogSpool::open(&dir, Duration::from_secs(60), false).unwrap()),
                 host_id: "jog".to_owned(),
+                rooms: crate::s3::Rooms::new(4),
             };
             let fixture = Self { app, bucket, dir };
             fixture.configure(
