@@ -3,6 +3,7 @@
 
 use super::conditions::{self, Conditions, Verdict};
 use super::encryption::{self, Key};
+use super::object::Vanished;
 use super::receive::{Promised, Received, Sink, with_buffer};
 use super::{
     Call, Code, S3Error, acl, document, lifecycle, metadata, multipart, object, uri, versioning,
@@ -178,6 +179,7 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let copies_tags = copies_tags(call)?;
     let (owner, acl) = acl::of_new(call, &bucket, call.headers())?;
     let precondition = conditions::of_write(call);
+    let mut vanished = Vanished::default();
     for _ in 0..COPY_TRIES {
         let (from, source) = find_source(call, &name)?;
         check_size(source.size)?;
@@ -189,9 +191,12 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         }
         let old = encryption::of_source(call, source.extra.seal.as_ref())?;
         let keys = (old.as_ref(), encryption.as_ref());
-        let Some(data) = link_all(call, &from, &source, &bucket.name, keys)? else { continue };
+        let data = link_all(call, &from, &source, &bucket.name, keys)?;
         let checksum = copied_checksum(call, &from, &source, algorithm, old.as_ref())?;
-        let Some(checksum) = checksum else { continue };
+        let (Some(data), Some(checksum)) = (data, checksum) else {
+            vanished.again(&from, &source)?;
+            continue;
+        };
         let mut meta = source.meta.clone();
         if replace {
             meta = metadata::from_headers(call.headers())?;
@@ -393,6 +398,7 @@ pub fn upload_part_copy(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let upload = multipart::find_upload(call, &bucket)?;
     let encryption = encryption::of_part(call, upload.extra.seal.as_ref())?;
     let algorithm = upload.checksum.map(|(algorithm, _)| algorithm);
+    let mut vanished = Vanished::default();
     for _ in 0..COPY_TRIES {
         let (from, source) = find_source(call, &name)?;
         let span = source_range(call, source.size)?;
@@ -403,7 +409,10 @@ pub fn upload_part_copy(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
             Some(received) => Some(received),
             None => copy_part(call, &from, &source, span, &bucket, algorithm, keys)?,
         };
-        let Some(received) = received else { continue };
+        let Some(received) = received else {
+            vanished.again(&from, &source)?;
+            continue;
+        };
         let checksum = received.checksum.clone();
         let (etag, modified_ms) = multipart::store_part(call, &upload, number, received)?;
         let response = result("CopyPartResult", &etag.quoted(), modified_ms, checksum);

@@ -366,6 +366,13 @@ struct Label {
 }
 
 impl Label {
+    /// What a line that tells of a failure names: `bucket/key`, percent-encoded.
+    fn name(&self) -> String {
+        let text = |text: Option<&str>| uri::encode(text.unwrap_or("-"), true);
+        let key = text(self.key.as_ref().map(ObjectKey::as_str));
+        format!("{}/{key}", text(self.bucket.as_ref().map(BucketName::as_str)))
+    }
+
     fn sent_by(&mut self, identity: &Identity, requester: Option<&Requester>) {
         if let Identity::Key { access_key_id } = identity {
             self.requester = Some(access_key_id.clone());
@@ -388,7 +395,12 @@ impl Handler for App {
             Ok(response) => (response, None),
             Err(error) => {
                 if let Some(source) = &error.source {
-                    log::warn!("{} {}: {}", request.id, error.code.name(), source);
+                    let level = match error.code {
+                        Code::InternalError => log::Level::Error,
+                        _ => log::Level::Warn,
+                    };
+                    let (id, code) = (&request.id, error.code.name());
+                    log::log!(level, "{id} {} {}: {source}", label.name(), code);
                 }
                 let path = request.path.as_str();
                 (error.response(path, &request.id, &self.host_id), Some(error.code))

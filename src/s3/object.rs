@@ -3,7 +3,9 @@
 use super::conditions::{self, Conditions, Verdict};
 use super::encryption::{self, Key};
 use super::receive::{receive, with_buffer};
-use super::{Call, Code, S3Error, acl, lifecycle, lock, metadata, multipart, tagging, versioning};
+use super::{
+    Call, Code, S3Error, acl, lifecycle, lock, metadata, multipart, tagging, uri, versioning,
+};
 use crate::access::Requester;
 use crate::http::{Content, Headers, Payload, Response};
 use crate::limits::IO_BUFFER_BYTES;
@@ -149,7 +151,30 @@ struct Selection {
     part: Option<(usize, Option<Checksum>)>,
 }
 
+/// Tells an object whose file is gone from one that was overwritten while it was read.
+#[derive(Default)]
+pub struct Vanished {
+    /// The version whose file was last not there.
+    version: Option<i64>,
+}
+
+impl Vanished {
+    /// The file of this object is not there. InternalError, counted and logged, if it is still the
+    /// same object: it is lost, and no further try finds it.
+    pub fn again(&mut self, bucket: &Bucket, object: &Object) -> Result<(), S3Error> {
+        if self.version.replace(object.version) != Some(object.version) {
+            return Ok(());
+        }
+        let (bucket, key) = (bucket.name.as_str(), uri::encode(object.key.as_str(), true));
+        let lost = format!("{bucket}/{key} version {}: its file is missing", object.version);
+        let error = store::StoreError::Corrupt(lost);
+        note_corruption(&error, "a lost object");
+        Err(error.into())
+    }
+}
+
 fn read(call: &mut Call<'_, '_>, with_body: bool) -> Result<Response, S3Error> {
+    let mut vanished = Vanished::default();
     for _ in 0..READ_TRIES {
         let (bucket, object) = find(call)?;
         let encryption = match encryption::of_read(call, object.extra.seal.as_ref()) {
@@ -179,7 +204,10 @@ fn read(call: &mut Call<'_, '_>, with_body: bool) -> Result<Response, S3Error> {
         }
         let kek = Key::kek(encryption.as_ref());
         let reader = call.app.store.open_object(&bucket.name, &object, selection.span, kek)?;
-        let Some(reader) = reader else { continue };
+        let Some(reader) = reader else {
+            vanished.again(&bucket, &object)?;
+            continue;
+        };
         response.payload = content(call, &object, reader)?;
         return Ok(response);
     }
@@ -329,7 +357,8 @@ fn content(
     let len = reader.len();
     let what = || {
         let bucket = call.bucket_name().map_or_else(|_| String::new(), ToString::to_string);
-        format!("{} {bucket}/{} version {}", call.request.id, object.key, object.version)
+        let key = uri::encode(object.key.as_str(), true);
+        format!("{} {bucket}/{key} version {}", call.request.id, object.version)
     };
     if len > IO_BUFFER_BYTES as u64 {
         return Ok(Payload::Stream(len, Box::new(Streamed { reader, what: what() })));

@@ -155,8 +155,9 @@ pub fn discard(
 }
 
 /// The number of the next version of a key: microseconds, so that numbers grow with time; more than
-/// the newest where a clock went back. This process gives no number twice, so that the id of a
-/// version that was removed never comes to mean another one.
+/// the newest where a clock went back. No number is given twice where versions are kept, not even
+/// after a restart with another clock, so that the id of a version that was removed never comes to
+/// mean another one.
 fn next_version(
     conn: &Connection,
     home: &Home,
@@ -169,12 +170,21 @@ fn next_version(
         (None, Versioning::Unversioned) => 0,
         (None, _) => versions::newest(conn, home.id, key)?.map_or(0, |newest| newest.version + 1),
     };
-    Ok(unused(newest.max(now_ms * 1000)))
+    let number = unused(newest.max(now_ms * 1000));
+    if home.versioning != Versioning::Unversioned && number >= ceiling(conn)? {
+        save_ceiling(conn, number + NUMBERS_AHEAD)?;
+    }
+    Ok(number)
 }
+
+/// The number that is given next, at least, by this process.
+static NEXT: AtomicI64 = AtomicI64::new(0);
+/// How far the saved bound of numbers is ahead of the last one that was given: a minute, so that
+/// saving it costs nothing.
+const NUMBERS_AHEAD: i64 = 60_000_000;
 
 /// A number that this process has not given yet: `least` or the next that is greater.
 fn unused(least: i64) -> i64 {
-    static NEXT: AtomicI64 = AtomicI64::new(0);
     let mut next = NEXT.load(Ordering::Relaxed);
     loop {
         let number = least.max(next);
@@ -182,6 +192,34 @@ fn unused(least: i64) -> i64 {
             Ok(_) => return number,
             Err(now) => next = now,
         }
+    }
+}
+
+/// All numbers of versions that were ever given are less than this one.
+fn ceiling(conn: &Connection) -> Result<i64, StoreError> {
+    let sql = "SELECT value FROM settings WHERE name = 'version_ceiling'";
+    let found = conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
+    Ok(found.unwrap_or(0))
+}
+
+fn save_ceiling(conn: &Connection, ceiling: i64) -> Result<(), StoreError> {
+    let sql = "INSERT OR REPLACE INTO settings (name, value) VALUES ('version_ceiling', ?1)";
+    conn.prepare_cached(sql)?.execute([ceiling])?;
+    Ok(())
+}
+
+/// No number that an earlier process has given is given again.
+pub fn begin_numbers(conn: &Connection) -> Result<(), StoreError> {
+    NEXT.fetch_max(ceiling(conn)?, Ordering::Relaxed);
+    Ok(())
+}
+
+/// No more numbers are given: the next process may begin where this one has ended.
+pub fn end_numbers(conn: &Connection) -> Result<(), StoreError> {
+    match ceiling(conn)? {
+        0 => Ok(()),
+        // Another store of this process may have given them, which does no harm.
+        _ => save_ceiling(conn, NEXT.load(Ordering::Relaxed)),
     }
 }
 

@@ -165,6 +165,7 @@ impl Store {
         fs.sync_dir(&config.dir, &handle)?;
 
         let numbers = load_numbers(&conn)?;
+        super::objects::begin_numbers(&conn)?;
         let signal = Arc::new(Signal::default());
         let hook = Arc::clone(&signal);
         let writer = Writer::new(conn, move |frames| hook.committed(frames))?;
@@ -241,7 +242,10 @@ impl Store {
         let next = ids.next();
         let low = ids.low_water().min(pending.unwrap_or(i64::MAX));
         // With nothing in flight both are equal, and the next start has nothing to look for.
-        self.writer.write(move |conn| save_numbers(conn, low, next))?;
+        self.writer.write(move |conn| {
+            super::objects::end_numbers(conn)?;
+            save_numbers(conn, low, next)
+        })?;
         self.checkpoint()
     }
 

@@ -1,6 +1,6 @@
 //! What every answer has, above all the bad ones.
 
-use crate::support::{Connection, md5_base64, noise, shared};
+use crate::support::{Connection, Request, Server, md5_base64, noise, shared};
 use std::collections::HashSet;
 
 #[test]
@@ -149,4 +149,26 @@ fn heads_that_are_too_large() {
     }
     assert!(matches!(many.send().status, 400 | 431));
     server.get("/").send().expect(200);
+}
+
+/// A file that is missing is lost, not busy: no retry brings it back, and the log names the object.
+#[test]
+fn an_object_whose_file_is_missing_is_an_internal_error() {
+    let server = Server::start();
+    let bucket = server.bucket("lost");
+    let key = "a\nb";
+    server.object("PUT", &bucket, key).body("bytes").send().expect(200);
+    for file in server.blobs(&bucket) {
+        std::fs::remove_file(file).unwrap();
+    }
+    server.object("GET", &bucket, key).send().expect_error(500, "InternalError");
+    let source = format!("/{bucket}/a%0Ab");
+    let copy = |target: Request| target.header("x-amz-copy-source", source.as_str());
+    copy(server.object("PUT", &bucket, "copy")).send().expect_error(500, "InternalError");
+    let id = server.upload(&bucket, "parts");
+    let part = server.object("PUT", &bucket, "parts").query("partNumber", "1");
+    copy(part.query("uploadId", &id)).send().expect_error(500, "InternalError");
+    let line = format!("{bucket}/a%0Ab InternalError: corrupt: {bucket}/a%0Ab version");
+    server.log_line("the loss", |found| found.contains(&line));
+    assert!(server.log().lines().all(|line| line.contains(" [") || line.is_empty()), "one a line");
 }

@@ -69,6 +69,36 @@ fn no_id_of_a_removed_version_comes_back() {
     }
 }
 
+/// Another process gave the numbers below what is saved, with whatever clock.
+#[test]
+fn no_id_comes_back_after_a_restart_with_another_clock() {
+    let (folder, store, bucket) = fixture("restart", Versioning::Enabled);
+    let ceiling = || {
+        let database = Connection::open(folder.path().join("metadata.db")).unwrap();
+        let sql = "SELECT value FROM settings WHERE name = 'version_ceiling'";
+        database.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let number = |id| match id {
+        VersionId::Number(number) => number,
+        VersionId::Null => panic!("versions are kept"),
+    };
+    let first = put_id(&store, &bucket, "a", b"1");
+    assert!(ceiling() > number(first), "a crash now must not forget it");
+    let second = put_id(&store, &bucket, "b", b"2");
+    remove(&store, &bucket, "b", second).unwrap();
+    store.close().unwrap();
+    assert!(ceiling() > number(second));
+    drop(store);
+    // Other tests of this process draw from the same numbers; this one is ahead of all.
+    let ahead = 8_000_000_000_000_000;
+    let database = Connection::open(folder.path().join("metadata.db")).unwrap();
+    let sql = "UPDATE settings SET value = ?1 WHERE name = 'version_ceiling'";
+    assert_eq!(database.execute(sql, [ahead]).unwrap(), 1);
+    drop(database);
+    let store = Store::open(folder.config()).unwrap();
+    assert!(number(put_id(&store, &bucket, "b", b"3")) >= ahead);
+}
+
 /// What was written before the clock went back has greater numbers than the clock gives.
 #[test]
 fn versions_are_in_order_although_the_clock_went_back() {
