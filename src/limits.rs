@@ -177,6 +177,9 @@ pub const EVENT_BATCH: usize = 100;
 /// How long an event may wait for its webhook; then it is dropped and counted, so that one that is
 /// never taken does not hold up those behind it for ever.
 pub const EVENT_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a webhook may go on to answer that it does not take this very event (400, 413, 415,
+/// 422); then the event is dropped and counted.
+pub const EVENT_REFUSED_LIFETIME: Duration = Duration::from_secs(6 * 3600);
 /// To reach one address of a webhook.
 pub const WEBHOOK_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the first byte sent to a webhook to its answer.
