@@ -4,6 +4,7 @@
 
 mod actions;
 mod condition;
+mod glob;
 mod key;
 mod pattern;
 mod principal;

@@ -1,6 +1,7 @@
 //! Patterns of policies: text in which `*` stands for any characters and `?` for one, and in which
 //! `${aws:username}` and its like stand for what the request has.
 
+use super::glob::glob;
 use super::key::Key;
 
 /// A pattern, taken apart once.
@@ -9,12 +10,22 @@ pub struct Pattern {
     pieces: Vec<Piece>,
 }
 
+/// A piece of a pattern.
 #[derive(Clone, PartialEq, Debug)]
-enum Piece {
+pub(super) enum Piece {
+    /// This character.
     One(char),
+    /// `*`: any characters.
     Any,
+    /// `?`: any one character.
     Single,
-    Variable { key: Key, default: Option<String> },
+    /// `${…}`
+    Variable {
+        /// What stands for it.
+        key: Key,
+        /// What stands for it if the request has nothing.
+        default: Option<String>,
+    },
 }
 
 /// How the wildcards of a text are read.
@@ -122,36 +133,6 @@ fn variable(text: &str) -> Result<Piece, String> {
             _ => Err(name.to_owned()),
         },
     }
-}
-
-/// Matches without recursion: only the last star that was met is ever tried again, so the steps are
-/// at most the product of both lengths.
-fn glob(pattern: &[Piece], text: &[char], fold: bool) -> bool {
-    let fits = |piece: &Piece, c: char| match piece {
-        Piece::Single => true,
-        Piece::One(p) if fold => *p == c || p.to_lowercase().eq(c.to_lowercase()),
-        Piece::One(p) => *p == c,
-        Piece::Any | Piece::Variable { .. } => false,
-    };
-    let (mut p, mut t) = (0, 0);
-    // Where the last star is, and up to where it has swallowed the text.
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        if pattern.get(p) == Some(&Piece::Any) {
-            star = Some((p, t));
-            p += 1;
-        } else if pattern.get(p).is_some_and(|piece| fits(piece, text[t])) {
-            p += 1;
-            t += 1;
-        } else if let Some((at, swallowed)) = star {
-            star = Some((at, swallowed + 1));
-            p = at + 1;
-            t = swallowed + 1;
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|piece| *piece == Piece::Any)
 }
 
 #[cfg(test)]
