@@ -161,7 +161,8 @@ fn headers_of(preamble: &Preamble) -> Headers {
     Headers::new(preamble.fields.iter().map(header).collect())
 }
 
-/// The metadata that the fields give, after refusing those that ask for more than there is.
+/// The metadata that the fields give, after refusing those that ask for more than there is. The
+/// Content-Type that the file has in the form says nothing, as on AWS: no policy is about it.
 fn metadata_of(preamble: &Preamble) -> Result<crate::store::Meta, S3Error> {
     let headers = headers_of(preamble);
     metadata::refuse_unsupported(&headers)?;
@@ -170,11 +171,6 @@ fn metadata_of(preamble: &Preamble) -> Result<crate::store::Meta, S3Error> {
     fields.retain(|(name, _)| {
         META_FIELDS.contains(&name.as_str()) || name.starts_with("x-amz-meta-")
     });
-    if let (Some(file_type), false) =
-        (&preamble.file_type, preamble.fields.contains_key("content-type"))
-    {
-        fields.push(("content-type".to_owned(), file_type.clone()));
-    }
     metadata::collect(fields.iter().map(|(n, v)| (n.as_str(), v.as_str())))
 }
 

@@ -34,8 +34,6 @@ pub struct Preamble {
     pub fields: BTreeMap<String, String>,
     /// The name that the file has on the client's side, without folders.
     pub filename: String,
-    /// The file's Content-Type.
-    pub file_type: Option<String>,
 }
 
 /// The boundary in a Content-Type header.
@@ -150,11 +148,11 @@ impl<E, R: FnMut(&mut [u8]) -> Result<usize, E>> FormReader<R> {
             if rest.starts_with(b"--") {
                 return Err(FormFault::Malformed("the form has no file"));
             }
-            let Part { name, filename, content_type } = self.part_head()?;
+            let Part { name, filename } = self.part_head()?;
             if name.eq_ignore_ascii_case("file") {
                 let filename = filename.unwrap_or_default();
                 let base = filename.rsplit(['/', '\\']).next().unwrap_or_default();
-                return Ok(Preamble { fields, filename: base.to_owned(), file_type: content_type });
+                return Ok(Preamble { fields, filename: base.to_owned() });
             }
             let mut value = Vec::new();
             self.until_delimiter(|piece| {
@@ -204,16 +202,12 @@ impl<E, R: FnMut(&mut [u8]) -> Result<usize, E>> FormReader<R> {
             let Some((field, value)) = line.split_once(':') else {
                 return Err(FormFault::Malformed("a part's head is malformed"));
             };
-            match field.trim().to_ascii_lowercase().as_str() {
-                "content-disposition" => {
-                    part.filename = parameter(value, "filename");
-                    if let Some(name) = parameter(value, "name") {
-                        part.name = name;
-                        named = true;
-                    }
+            if field.trim().eq_ignore_ascii_case("content-disposition") {
+                part.filename = parameter(value, "filename");
+                if let Some(name) = parameter(value, "name") {
+                    part.name = name;
+                    named = true;
                 }
-                "content-type" => part.content_type = Some(value.trim().to_owned()),
-                _ => {}
             }
         }
         if named { Ok(part) } else { Err(FormFault::Malformed("a part has no name")) }
@@ -225,7 +219,6 @@ impl<E, R: FnMut(&mut [u8]) -> Result<usize, E>> FormReader<R> {
 struct Part {
     name: String,
     filename: Option<String>,
-    content_type: Option<String>,
 }
 
 /// A parameter of a Content-Disposition. Browsers escape a quote as `%22` or `\"`.
@@ -310,7 +303,6 @@ mod tests {
             let (preamble, file) = run(FORM, step).unwrap();
             assert_eq!(preamble.fields["key"], "a;\r\n--Y");
             assert_eq!(preamble.filename, "f\"1.txt");
-            assert_eq!(preamble.file_type.as_deref(), Some("text/plain"));
             assert_eq!(file, b"by");
         }
     }

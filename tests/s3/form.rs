@@ -118,6 +118,8 @@ fn a_file_from_a_form() {
         let get = server.get(&format!("/{bucket}/k")).send().expect(200);
         assert!(get.body == body);
         assert_eq!(get.header("x-amz-meta-a"), Some("ü"));
+        // What the form's file says of itself is in no policy.
+        assert_eq!(get.header("content-type"), Some("binary/octet-stream"));
     }
     let typed = Form::new(server, &bucket, "k").field("Content-Type", "image/x");
     typed.field("Cache-Control", "no-store").send().expect(204);
