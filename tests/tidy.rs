@@ -326,3 +326,28 @@ fn conformance_lists_are_whole() {
     assert!(readme.contains(&count), "README says: {count}");
     assert!(readme.contains(&format!("{} pass;", passes.len())), "README: {}", passes.len());
 }
+
+/// What SECURITY.md says is tested is tested: each name in it that could be a test's is one.
+#[test]
+fn security_names_tests_that_exist() {
+    let tests: BTreeSet<String> = ["src", "tests"]
+        .into_iter()
+        .flat_map(files_below)
+        .flat_map(|source| {
+            let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
+            let marked = lines.windows(2).filter(|pair| pair[0] == "#[test]");
+            let name = |pair: &[&str]| Some(pair[1].strip_prefix("fn ")?.split('(').next()?.into());
+            marked.filter_map(name).collect::<Vec<String>>()
+        })
+        .collect();
+    let text = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    assert!(text.lines().count() <= 200);
+    let (_, part) = text.split_once("## What is defended").expect("the part is there");
+    let (part, _) = part.split_once("## What is not defended").expect("and ends");
+    let is_name =
+        |word: &&str| word.bytes().all(|b| b.is_ascii_lowercase() || b"_0123456789".contains(&b));
+    let named: Vec<&str> = part.split('`').skip(1).step_by(2).filter(is_name).collect();
+    assert!(named.len() > 80, "{} names", named.len());
+    let missing = named.into_iter().filter(|name| !tests.contains(*name));
+    none(missing.map(|name| format!("SECURITY.md: there is no test {name}")).collect());
+}

@@ -3,8 +3,9 @@
 use super::admin::{Arguments, Command, Context, Failure, Opt, Out};
 use super::grant;
 use super::key::make;
+use crate::access::policy::Policy;
 use crate::access::seal;
-use crate::store::{NewUser, UserChange, UserRefused, UserRow};
+use crate::store::{Bucket, ConfigKind, NewUser, UserChange, UserRefused, UserRow};
 use crate::types::{UserName, time};
 
 const NEW: [Opt; 8] = [
@@ -236,15 +237,30 @@ fn remove(context: &Context<'_>, arguments: &Arguments, out: &mut Out<'_>) -> Re
     let user = find(context, &name_of(name)?)?;
     let change = UserChange::RemoveUser(user.name.clone());
     context.users.change(change)?.map_err(|why| refused(why, name, None))?;
-    let (mut owned, mut after) = (0, String::new());
+    let (mut owned, mut naming, mut after) = (0, 0, String::new());
     loop {
         let page = context.store.buckets("", &after, PAGE)?;
         let Some(last) = page.last() else { break };
         after = last.name.to_string();
         owned += page.iter().filter(|bucket| bucket.owner == user.canonical).count();
+        naming += page.iter().filter(|bucket| names(bucket, user.name.as_str())).count();
     }
-    match owned {
+    if owned > 0 {
+        let owned = shown(owned, "bucket");
+        out.complain(format!("{owned} that {name} owned stay, with its ID"))?;
+    }
+    match naming {
         0 => Ok(()),
-        n => out.complain(format!("{} that {name} owned stay, with its ID", shown(n, "bucket"))),
+        n => out.complain(format!(
+            "the policies of {} name {name}: a new user of this name will have what they allow",
+            shown(n, "bucket")
+        )),
     }
+}
+
+/// Whether the policy of a bucket names a user.
+fn names(bucket: &Bucket, user: &str) -> bool {
+    let policy = bucket.config(ConfigKind::Policy);
+    let policy = policy.and_then(|text| Policy::bucket(text, bucket.name.as_str()).ok());
+    policy.is_some_and(|policy| policy.names().any(|named| named == user))
 }

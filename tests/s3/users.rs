@@ -117,8 +117,14 @@ fn a_user_lives_and_goes_while_the_server_runs() {
 
     // What it owns stays, and another user of its name is another user.
     second.signs(server.put("/alice-owns-this")).send().expect(200);
+    let policy = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal":
+        {"AWS": "arn:aws:iam:::user/alice"}, "Action": "s3:GetObject",
+        "Resource": "arn:aws:s3:::alice-owns-this/*"}]}"#;
+    server.put("/alice-owns-this?policy").body(policy).send().expect(204);
     let removed = on(dir, &["user", "remove", "alice"]);
     assert!(removed.status.success());
+    let said = String::from_utf8(removed.stderr).unwrap();
+    assert!(said.contains("the policies of 1 bucket name alice"), "{said}");
     for key in [&second, &fourth] {
         key.is_refused(&server);
     }
