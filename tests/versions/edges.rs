@@ -107,15 +107,16 @@ fn versions_are_in_order_although_the_clock_went_back() {
     put_ok(&store, &bucket, "a", b"ahead");
     store.close().unwrap();
     drop(store);
-    let ahead = 7_000_000_000_000_000i64;
+    let ahead = 9_000_000_000_000_000i64;
     let conn = Connection::open(folder.path().join("metadata.db")).unwrap();
     assert_eq!(conn.execute("UPDATE objects SET version = ?1", [ahead]).unwrap(), 1);
     drop(conn);
 
     let store = Store::open(folder.config()).unwrap();
-    let (ahead, id) = (VersionId::Number(ahead), |n| VersionId::Number(n));
     let next = put_id(&store, &bucket, "a", b"next");
-    assert_eq!(next, id(7_000_000_000_000_001));
+    // By how much depends on other tests: a process gives no number twice.
+    assert!(matches!(next, VersionId::Number(next) if next > ahead), "{next:?}");
+    let ahead = VersionId::Number(ahead);
     assert_eq!(listed(&store, &bucket, None), [(next, true), (ahead, false), (old, false)]);
     // The number of what is removed is not that of the next, also here.
     remove(&store, &bucket, "a", next).unwrap();
