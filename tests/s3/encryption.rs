@@ -1,12 +1,13 @@
 //! Encryption at rest: SSE-S3, SSE-C, and what is on the disk.
 
 use super::bucket_encryption::{AES256, configuration};
-use crate::support::server::run;
+use crate::support::server::{for_a_static, run};
 use crate::support::sign::{ACCESS_KEY, SECRET_KEY, encode};
 use crate::support::{Request, Response, Server, md5_base64, md5_hex, multipart_etag, noise, sum};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Child;
 use std::sync::{Arc, OnceLock};
 
 const MASTER: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -16,8 +17,8 @@ const SOURCE: &str = "x-amz-copy-source-server-side-encryption-customer-";
 
 /// One server with a master key for the tests that need nothing of their own.
 pub fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::with(&[("JOG_SSE_KEY", MASTER)]))
+    static SERVER: OnceLock<(Server, Child)> = OnceLock::new();
+    &SERVER.get_or_init(|| for_a_static(Server::with(&[("JOG_SSE_KEY", MASTER)]))).0
 }
 
 /// How an object is encrypted.

@@ -320,21 +320,21 @@ impl Drop for Server {
 
 /// The server that most tests share, each in buckets of its own.
 pub fn shared() -> &'static Server {
-    /// A static is never dropped, so a process that outlives this one cleans up: it waits for the
-    /// end of a pipe that closes with the tests, however they end.
     static SHARED: OnceLock<(Server, Child)> = OnceLock::new();
-    let (server, _) = SHARED.get_or_init(|| {
-        let server = Server::start();
-        let script = "read _; kill -9 \"$0\"; sleep 0.1; rm -rf \"$1\"";
-        let warden = Command::new("sh")
-            .args(["-c", script, &server.pid().to_string()])
-            .arg(server.dir.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("sh is there");
-        (server, warden)
-    });
-    server
+    &SHARED.get_or_init(|| for_a_static(Server::start())).0
+}
+
+/// A server to be kept in a static, which is never dropped, so a process that outlives this one
+/// cleans up: it waits for the end of a pipe that closes with the tests, however they end.
+pub fn for_a_static(server: Server) -> (Server, Child) {
+    let script = "read _; kill -9 \"$0\"; sleep 0.1; rm -rf \"$1\"";
+    let warden = Command::new("sh")
+        .args(["-c", script, &server.pid().to_string()])
+        .arg(server.dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sh is there");
+    (server, warden)
 }
