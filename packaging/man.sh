@@ -77,8 +77,8 @@ secrets of the service; JOG_SSE_KEY_FILE=jog_NAME and its like name them
 .I /var/lib/jog
 the data of the service
 .TP
-.I /usr/share/doc/jog/guide.md.gz
-the guide for operators, also in Japanese
+.I /usr/share/doc/jog/guide.en.md.gz
+the guide for operators; in Japanese guide.ja.md.gz
 .SH EXIT STATUS
 0 if all went well, 1 if it did not, 2 if the command line or a setting was not understood,
 3 if something was found lost or had to be left out.

@@ -133,7 +133,7 @@ guest systemctl is-enabled jog
 guest stat -c %U:%G /var/lib/jog | grep -qx jog:jog || fail "the data is not jog's"
 keys=$(key ACCESS) && keys+=/$(key SECRET)
 [[ $keys =~ ^[A-Z0-9]{20}/[A-Za-z0-9]{40}$ ]] || fail "no random keys"
-guest test -e /usr/share/man/man1/jog.1.gz -a -e /usr/share/doc/jog/guide.ja.md.gz
+guest ls /usr/share/man/man1/jog.1.gz /usr/share/doc/jog/guide.{en,ja}.md.gz >/dev/null
 guest jog healthcheck
 guest journalctl -u jog --no-pager | grep -q 'WARN' && fail "there are warnings in the log"
 for unit in jog jog-litestream jog-replica; do
