@@ -71,6 +71,9 @@ cat <<'TEXT'
 .I /etc/jog/jog.env
 settings of the service, and the credentials that were made when the package was installed
 .TP
+.I /etc/jog/backup.env
+where jog-backup.timer and jog-verify.timer, once they are enabled, have the backup
+.TP
 .I /etc/jog/credentials/NAME
 secrets of the service; JOG_SSE_KEY_FILE=jog_NAME and its like name them
 .TP

@@ -36,6 +36,9 @@ put 0644 "$repo/jog.service" lib/systemd/system/jog.service
 put 0644 "$repo/packaging/litestream/jog-litestream.service" \
     lib/systemd/system/jog-litestream.service
 put 0644 "$repo/packaging/litestream/jog-replica.service" lib/systemd/system/jog-replica.service
+for unit in jog-backup.service jog-backup.timer jog-verify.service jog-verify.timer; do
+    put 0644 "$repo/packaging/backup/$unit" lib/systemd/system/$unit
+done
 put 0644 "$here/jog.env" usr/share/jog/jog.env
 put 0644 "$repo/packaging/jog.bash" usr/share/bash-completion/completions/jog
 put 0644 "$here/lintian-overrides" usr/share/lintian/overrides/jog
@@ -49,6 +52,7 @@ for guide in packaging/guide.en.md packaging/guide.ja.md; do
 done
 put 0644 "$repo/packaging/litestream/litestream-0.5.yml" $doc/examples/litestream-0.5.yml
 put 0644 "$repo/packaging/litestream/litestream-0.3.yml" $doc/examples/litestream-0.3.yml
+put 0644 "$repo/packaging/backup/backup.env" $doc/examples/backup.env
 packed $doc/changelog.gz <<TEXT
 jog ($version) stable; urgency=medium
 
