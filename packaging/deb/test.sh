@@ -10,7 +10,9 @@ set -euo pipefail
 old=$(realpath "$1") new=$(realpath "$2")
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 made=$repo/target/packaging
-tarball=$made/debian-12.tar
+# Beside systemd what the guide's commands need.
+packages=systemd,systemd-sysv,adduser,curl,dbus,iproute2,openssl,rsync,sudo
+tarball=$made/debian-12-$(cksum <<<"$packages" | cut -d' ' -f1).tar
 bucket=http://127.0.0.1:9000/photos
 
 if [ "${JOG_TEST_DEB:-}" = skip ]; then
@@ -30,7 +32,7 @@ fi
 if [ ! -f "$tarball" ]; then
     mkdir -p "$made"
     rm -rf "$tarball"
-    mmdebstrap --quiet --format=tar --variant=minbase --include=systemd,systemd-sysv,adduser \
+    mmdebstrap --quiet --format=tar --variant=minbase --include="$packages" \
         bookworm "$tarball.new" >&2
     mv "$tarball.new" "$tarball"
 fi
@@ -51,8 +53,10 @@ finish() {
 }
 trap finish EXIT
 
+steps=0
 step() {
     step=$*
+    steps=$((steps + 1))
     echo "test-deb: $step"
 }
 fail() {
@@ -136,7 +140,7 @@ keys=$(key ACCESS) && keys+=/$(key SECRET)
 guest ls /usr/share/man/man1/jog.1.gz /usr/share/doc/jog/guide.{en,ja}.md.gz >/dev/null
 guest jog healthcheck
 guest journalctl -u jog --no-pager | grep -q 'WARN' && fail "there are warnings in the log"
-for unit in jog jog-litestream jog-replica; do
+for unit in jog jog-litestream jog-replica jog-backup jog-verify; do
     # In tenths.
     guest systemd-analyze security --offline=true --threshold=15 --no-pager \
         /lib/systemd/system/$unit.service >"$work/security" || fail "$(tail -n 1 "$work/security")"
@@ -265,4 +269,7 @@ grep -q '/var/lib/jog, with all objects' "$work/apt" || fail "it does not say wh
 [ ! -e "$root/etc/jog/jog.env" ] || fail "the settings are still there"
 guest systemctl cat jog 2>/dev/null && fail "the unit is still there"
 
-echo "test-deb: 12 passed, 0 failed"
+# shellcheck source=packaging/deb/guide.sh
+. "$repo/packaging/deb/guide.sh"
+
+echo "test-deb: $steps passed, 0 failed"

@@ -84,10 +84,30 @@ until_ok() {
 # In the network of this machine, where the replica is. Docker adds no writable folder to a read-only
 # root; podman would.
 printf 'services: {jog: {network_mode: host}}\n' >"$work/host.yml"
+env_file=()
 compose() {
-    (cd "$repo" && podman-compose --podman-run-args=--read-only-tmpfs=false -p jog \
+    (cd "$repo" && podman-compose "${env_file[@]}" --podman-run-args=--read-only-tmpfs=false -p jog \
         -f docker-compose.yml -f "$work/host.yml" "$@")
 }
+# The guide's commands, on podman-compose; --env-file stands for the file .env.
+# shellcheck source=packaging/blocks.sh
+. "$repo/packaging/blocks.sh"
+docker() {
+    case "$1 $2" in
+    "compose build") make_image ;;
+    "compose up") compose "${@:2}" --no-build ;;
+    "compose "*) compose "${@:2}" ;;
+    *) fail "no such command: docker $*" ;;
+    esac
+}
+# as_typed [SED EXPRESSION] : runs what it reads, with other places in it
+as_typed() {
+    sed "${1:-}" >"$work/typed"
+    # shellcheck disable=SC1091
+    . "$work/typed" >"$work/said" 2>&1 || { cat "$work/said"; fail "$(cat "$work/typed")"; }
+}
+run_block() { as_typed "${2:-}" < <(take_block "$1"); }
+run_inline() { as_typed "${2:-}" < <(take_inline "$1"); }
 # process : the number of the container's first process here
 process() { podman inspect --format '{{.State.Pid}}' jog_jog_1; }
 # stops COMMAND... : it ends by itself, within the 10 s that Docker gives at least
@@ -129,13 +149,19 @@ done
 rm -rf "$work/rust"
 
 step "the image"
-buildah bud --quiet --isolation chroot --format docker -t localhost/jog \
-    --volume "${RUSTUP_HOME:-$HOME/.rustup}:/usr/local/rustup" \
-    --volume "${CARGO_HOME:-$HOME/.cargo}:/usr/local/cargo" \
-    --build-arg RUST_IMAGE=localhost/jog-test-rust \
-    --build-arg BASE_IMAGE=localhost/jog-test-base \
-    --build-arg LITESTREAM_IMAGE=localhost/jog-test-litestream-0.5 \
-    -f "$repo/Dockerfile" "$repo" >"$work/build.log" 2>&1 || { tail -n 30 "$work/build.log"; false; }
+make_image() {
+    buildah bud --quiet --isolation chroot --format docker -t localhost/jog \
+        --volume "${RUSTUP_HOME:-$HOME/.rustup}:/usr/local/rustup" \
+        --volume "${CARGO_HOME:-$HOME/.cargo}:/usr/local/cargo" \
+        --build-arg RUST_IMAGE=localhost/jog-test-rust \
+        --build-arg BASE_IMAGE=localhost/jog-test-base \
+        --build-arg LITESTREAM_IMAGE=localhost/jog-test-litestream-0.5 \
+        -f "$repo/Dockerfile" "$repo" >"$work/build.log" 2>&1 || { tail -n 30 "$work/build.log"; false; }
+}
+run_inline 'docker compose build'
+LITESTREAM_IMAGE=of-my-own compose config >"$work/config"
+grep -q 'LITESTREAM_IMAGE[=:] *of-my-own' "$work/config" ||
+    fail "docker-compose.yml does not take LITESTREAM_IMAGE"
 podman inspect --format '{{.HealthCheck}} {{.User}}' localhost/jog | grep -q 'healthcheck.* 10001:10001' ||
     fail "no health check, or another user"
 
@@ -157,8 +183,10 @@ serves() { curl -sSf --max-time 5 http://127.0.0.1:9000/_jog/health; }
 export JOG_ACCESS_KEY=mykey JOG_SECRET_KEY=mysecret123
 
 step "docker compose up"
-compose up -d --no-build >>"$work/compose.log" 2>&1
+run_block docker:up
 until_ok 30 serves
+run_inline 'docker compose ps'
+grep -q jog_jog_1 "$work/said" || fail "$(cat "$work/said")"
 podman healthcheck run jog_jog_1
 jog -X PUT http://127.0.0.1:9000/photos
 jog -X PUT --data-binary first http://127.0.0.1:9000/photos/a
@@ -250,5 +278,30 @@ for line in 0.5 0.3; do
     [ "$(jog http://127.0.0.1:9000/photos/c)" = third ] || fail "the object is not served"
     compose down -v >>"$work/compose.log" 2>&1
 done
+
+step "as the guide has it: Litestream, from variables and from .env, and a folder of this machine"
+unset JOG_ACCESS_KEY JOG_SECRET_KEY LITESTREAM_REPLICA_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+replica='s/your-aws-key/replica/; s/your-aws-secret/replica-secret/'
+run_block docker:litestream "$replica"
+until_ok 30 serves
+jog -X PUT http://127.0.0.1:9000/from-variables
+sleep 3
+compose down -v >>"$work/compose.log" 2>&1
+unset LITESTREAM_ENDPOINT
+take_block docker:env | sed "$replica; s#https://s3.example.com#http://127.0.0.1:9600#" >"$work/.env"
+env_file=(--env-file "$work/.env")
+run_inline 'docker compose up -d'
+until_ok 30 serves
+[[ $(jog http://127.0.0.1:9000/) = *from-variables* ]] || fail "nothing restored"
+stops down
+env_file=()
+mkdir -m 0700 "$work/folder"
+run_inline 'sudo chown 10001:10001 /srv/jog' "s#^sudo ##; s#/srv/jog#$work/folder#"
+podman run -d --name jog_folder --network host -v "$work/folder:/data" localhost/jog >>"$work/compose.log" 2>&1
+until_ok 30 serves
+podman rm -f -t 10 jog_folder >>"$work/compose.log" 2>&1
+[ -s "$work/folder/metadata.db" ] || fail "the folder is not used"
+
+all_blocks_ran docker
 
 echo "test-docker: $steps passed, 0 failed"
