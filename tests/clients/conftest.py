@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 # Before any client is imported: the clients in this process get a clean environment too.
 for _name in list(os.environ):
-    if _name.upper().startswith("AWS_") or _name.upper().endswith("_PROXY"):
+    if _name.upper().startswith("AWS_") or (
+        _name.upper().endswith("_PROXY") and not _name.startswith("JOG_")
+    ):
         del os.environ[_name]
 for _name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
     os.environ.pop(_name, None)
