@@ -155,7 +155,7 @@ fn append_field(out: &mut Vec<u8>, name: &str, value: &str) {
         return;
     }
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(name.as_bytes());
+    append_name(out, name);
     out.extend_from_slice(b": ");
     let start = out.len();
     out.extend_from_slice(value.as_bytes());
@@ -164,6 +164,28 @@ fn append_field(out: &mut Vec<u8>, name: &str, value: &str) {
         if byte.is_ascii_control() && *byte != b'\t' {
             *byte = b' ';
         }
+    }
+}
+
+/// Appends a field's name as AWS spells it: Content-Type, ETag, but x-amz-request-id. Names do not
+/// depend on case (RFC 9110, 5.1), yet scripts look for the spelling that they have always seen.
+fn append_name(out: &mut Vec<u8>, name: &str) {
+    let start = out.len();
+    out.extend_from_slice(if name.eq_ignore_ascii_case("etag") {
+        b"ETag"
+    } else {
+        name.as_bytes()
+    });
+    let written = &mut out[start..];
+    if written.starts_with(b"x-") {
+        return;
+    }
+    let mut first = true;
+    for byte in written {
+        if first {
+            byte.make_ascii_uppercase();
+        }
+        first = *byte == b'-';
     }
 }
 
@@ -249,6 +271,25 @@ mod tests {
         assert!(text.contains("\r\nx-amz-meta-name: J\u{f6}rg\r\n"), "{text}");
         assert!(text.ends_with("\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody"), "{text}");
         assert!(!text.contains("99") && !text.contains("Evil") && !text.contains(": v"), "{text}");
+    }
+
+    #[test]
+    fn names_are_spelled_as_scripts_look_for_them() {
+        let mut response = Response::new(200);
+        for name in ["etag", "content-type", "last-modified", "server", "x-amz-version-id"] {
+            response = response.header(name, "v");
+        }
+        let text = text(&response.header("WWW-Authenticate", "v"));
+        let names: Vec<&str> = text.lines().filter_map(|line| line.strip_suffix(": v")).collect();
+        let wanted = [
+            "ETag",
+            "Content-Type",
+            "Last-Modified",
+            "Server",
+            "x-amz-version-id",
+            "WWW-Authenticate",
+        ];
+        assert_eq!(names, wanted);
     }
 
     #[test]
