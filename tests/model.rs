@@ -10,7 +10,7 @@ use jog::store::{
     Bucket, Created, Data, Delete, Deleted, Entry, ListQuery, NewBucket, Page, Refused, Store,
     StoreConfig, Stored, Upload,
 };
-use jog::types::{ETag, ETagList, Precondition, Span, Violation};
+use jog::types::{Condition, ETag, ETagList, Precondition, Span, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use support::{Folder, Rng, audit, collect, content, key, name, new_bucket};
@@ -286,11 +286,16 @@ impl Run {
                 (needs || if_.if_modified_time.is_some()).then_some(Violation::Missing)
             }
             Some(thing) => {
-                let fails = matches(&if_.if_match, thing) == Some(false)
-                    || matches(&if_.if_none_match, thing) == Some(true)
-                    || if_.if_size.is_some_and(|s| s != thing.bytes.len() as u64)
-                    || if_.if_modified_time.is_some_and(|t| t != thing.modified_ms / 1000);
-                fails.then_some(Violation::Failed)
+                let time = if_.if_modified_time.is_some_and(|t| t != thing.modified_ms / 1000);
+                let size = if_.if_size.is_some_and(|s| s != thing.bytes.len() as u64);
+                [
+                    (matches(&if_.if_match, thing) == Some(false), Condition::Match),
+                    (matches(&if_.if_none_match, thing) == Some(true), Condition::NoneMatch),
+                    (time, Condition::ModifiedTime),
+                    (size, Condition::Size),
+                ]
+                .into_iter()
+                .find_map(|(fails, condition)| fails.then_some(Violation::Failed(condition)))
             }
         };
         (if_, violation.map(Refused::Precondition))

@@ -5,7 +5,7 @@
 mod support;
 
 use jog::store::{Data, Object, Refused, Store, StoreConfig, StoreError};
-use jog::types::{ETagList, Precondition, Span, Violation};
+use jog::types::{Condition, ETagList, Precondition, Span, Violation};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -58,7 +58,10 @@ fn one_of_many_creates_an_object() {
         let winners: Vec<usize> = (0..THREADS).filter(|n| won[*n].is_ok()).collect();
         let [winner] = winners[..] else { panic!("{winners:?} have won") };
         let lost = won.iter().filter_map(|r| r.as_ref().err());
-        assert!(lost.clone().all(|r| *r == Refused::Precondition(Violation::Failed)));
+        assert!(
+            lost.clone()
+                .all(|r| *r == Refused::Precondition(Violation::Failed(Condition::NoneMatch)))
+        );
         assert_eq!(get(&store, &bucket, &at).unwrap(), content(winner as u64, 100 + winner));
     }
     assert_eq!(audit(folder.path()), Vec::<String>::new());
@@ -83,7 +86,9 @@ fn no_increment_is_lost() {
             let if_ = if_match(&object.etag.quoted());
             match put(&store, &bucket, "count", next.as_bytes(), if_).unwrap() {
                 Ok(_) => done += 1,
-                Err(refused) => assert_eq!(refused, Refused::Precondition(Violation::Failed)),
+                Err(refused) => {
+                    assert_eq!(refused, Refused::Precondition(Violation::Failed(Condition::Match)));
+                }
             }
         }
     });

@@ -240,6 +240,7 @@ fn write(xml: &mut Writer, key: &str, version: Option<&str>, outcome: Result<Del
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Condition;
     use crate::types::ETag;
 
     fn parse(inside: &str) -> Result<Delete, Code> {
@@ -312,7 +313,7 @@ mod tests {
         assert_eq!(gone(Ok(done)), Ok(done));
         let missing = Err(Refused::Precondition(Violation::Missing));
         assert_eq!(gone(missing), Ok(Deleted::default()));
-        let failed = Refused::Precondition(Violation::Failed);
+        let failed = Refused::Precondition(Violation::Failed(Condition::Match));
         assert_eq!(gone(Err(failed)), Err(failed));
     }
 }

@@ -97,7 +97,7 @@ codes! {
     NotImplemented 501 "A header or query parameter that you provided implies functionality that is not implemented."
     ObjectLockConfigurationNotFoundError 404 "Object Lock configuration does not exist for this bucket."
     OwnershipControlsNotFoundError 404 "The bucket ownership controls were not found."
-    PreconditionFailed 412 "At least one of the preconditions that you specified did not hold."
+    PreconditionFailed 412 "At least one of the pre-conditions you specified did not hold"
     QuotaExceeded 403 "The bucket would hold more than its quota allows."
     ReplicationConfigurationNotFoundError 404 "The replication configuration was not found."
     RequestHeaderSectionTooLarge 431 "Your request header section exceeds the maximum allowed size."
@@ -213,7 +213,9 @@ impl From<Refused> for S3Error {
             Refused::NoSuchUpload => Code::NoSuchUpload.into(),
             Refused::PartsChanged => Code::ConditionalRequestConflict.into(),
             Refused::Precondition(Violation::Missing) => Code::NoSuchKey.into(),
-            Refused::Precondition(Violation::Failed) => Code::PreconditionFailed.into(),
+            Refused::Precondition(Violation::Failed(condition)) => {
+                Self::from(Code::PreconditionFailed).element("Condition", condition.header())
+            }
             Refused::NoSuchKey => Code::NoSuchKey.into(),
             Refused::NoSuchVersion => Code::NoSuchVersion.into(),
             Refused::DeleteMarker => Code::MethodNotAllowed.into(),

@@ -18,7 +18,7 @@ pub use bucket_name::BucketName;
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumHasher, ChecksumType};
 pub use etag::{ETag, ETagList};
 pub use key::{KeyError, ObjectKey};
-pub use precondition::{Current, Precondition, Violation};
+pub use precondition::{Condition, Current, Precondition, Violation};
 pub use range::{ByteRange, Span};
 pub use tags::{TagError, Tags};
 pub use user::{AccessKeyId, UserName};

@@ -32,8 +32,34 @@ pub struct Precondition {
 pub enum Violation {
     /// If-Match on a key that does not exist.
     Missing,
-    /// The condition on what exists is false.
-    Failed,
+    /// This condition on what exists is false.
+    Failed(Condition),
+}
+
+/// One of the conditions of a [`Precondition`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Condition {
+    /// If-Match
+    Match,
+    /// If-None-Match
+    NoneMatch,
+    /// x-amz-if-match-last-modified-time
+    ModifiedTime,
+    /// x-amz-if-match-size
+    Size,
+}
+
+impl Condition {
+    /// The header that states it, as AWS names it in an error's element Condition. Clients tell a
+    /// key that exists already from one that has changed by it.
+    pub fn header(self) -> &'static str {
+        match self {
+            Self::Match => "If-Match",
+            Self::NoneMatch => "If-None-Match",
+            Self::ModifiedTime => "x-amz-if-match-last-modified-time",
+            Self::Size => "x-amz-if-match-size",
+        }
+    }
 }
 
 impl Precondition {
@@ -42,7 +68,8 @@ impl Precondition {
         *self == Self::default()
     }
 
-    /// Decides for what is there now (`None`: no such key, or a delete marker).
+    /// Decides for what is there now (`None`: no such key, or a delete marker). Of several false
+    /// conditions the first in the order of [`Condition`] is told.
     pub fn check(&self, current: Option<Current<'_>>) -> Result<(), Violation> {
         let Some(now) = current else {
             let needs_one = self.if_match.is_some()
@@ -50,10 +77,19 @@ impl Precondition {
                 || self.if_size.is_some();
             return if needs_one { Err(Violation::Missing) } else { Ok(()) };
         };
-        let holds = self.if_match.as_ref().is_none_or(|list| list.matches(now.etag))
-            && self.if_none_match.as_ref().is_none_or(|list| !list.matches(now.etag))
-            && self.if_modified_time.is_none_or(|t| t == now.modified_ms.div_euclid(1000))
-            && self.if_size.is_none_or(|s| s == now.size);
-        if holds { Ok(()) } else { Err(Violation::Failed) }
+        let failed = |condition| Err(Violation::Failed(condition));
+        if self.if_match.as_ref().is_some_and(|list| !list.matches(now.etag)) {
+            return failed(Condition::Match);
+        }
+        if self.if_none_match.as_ref().is_some_and(|list| list.matches(now.etag)) {
+            return failed(Condition::NoneMatch);
+        }
+        if self.if_modified_time.is_some_and(|t| t != now.modified_ms.div_euclid(1000)) {
+            return failed(Condition::ModifiedTime);
+        }
+        if self.if_size.is_some_and(|s| s != now.size) {
+            return failed(Condition::Size);
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Preconditions of reads, writes and deletes, alone and in a crowd.
 
 use crate::support::sign::now;
-use crate::support::{Server, at_once, md5_hex, noise, shared};
+use crate::support::{Response, Server, at_once, md5_hex, noise, shared};
 use std::time::{Duration, UNIX_EPOCH};
 
 const LONG_AGO: &str = "Sat, 01 Jan 2000 00:00:00 GMT";
@@ -89,6 +89,17 @@ fn reads_follow_rfc_9110() {
 
 // ---- writes ------------------------------------------------------------------------------
 
+/// s3fs knows by Condition that a key exists already, and by the words that it has changed.
+#[track_caller]
+fn expect_failed(answer: Response, condition: &str) {
+    let error = answer.expect_error(412, "PreconditionFailed");
+    assert_eq!(error.text("Condition"), condition);
+    assert_eq!(
+        error.text("Message"),
+        "At least one of the pre-conditions you specified did not hold"
+    );
+}
+
 #[test]
 fn put_if_none_match_and_if_match() {
     let server = shared();
@@ -101,8 +112,8 @@ fn put_if_none_match_and_if_match() {
     put("If-Match", "\"x\"", "never").expect_error(404, "NoSuchKey");
     put("If-Match", "*", "never").expect_error(404, "NoSuchKey");
     put("If-None-Match", "*", "one").expect(200);
-    put("If-None-Match", "*", "two").expect_error(412, "PreconditionFailed");
-    put("If-Match", &quoted("two"), "two").expect_error(412, "PreconditionFailed");
+    expect_failed(put("If-None-Match", "*", "two"), "If-None-Match");
+    expect_failed(put("If-Match", &quoted("two"), "two"), "If-Match");
     assert_eq!(server.get(&target).send().expect(200).body, b"one");
     put("If-Match", &quoted("one"), "two").expect(200);
     put("If-Match", &md5_hex(b"two"), "three").expect(200);
@@ -145,10 +156,10 @@ fn complete_with_conditions() {
     complete("If-Match", "\"x\"").0.expect_error(404, "NoSuchKey");
     complete("If-None-Match", "*").0.expect(200);
     let (refused, upload) = complete("If-None-Match", "*");
-    refused.expect_error(412, "PreconditionFailed");
+    expect_failed(refused, "If-None-Match");
     // The upload is still there.
     server.get(&format!("{target}?uploadId={upload}")).send().expect(200);
-    complete("If-Match", "\"x\"").0.expect_error(412, "PreconditionFailed");
+    expect_failed(complete("If-Match", "\"x\"").0, "If-Match");
     let etag = server.head(&target).send().expect(200).etag().to_owned();
     complete("If-Match", &format!("\"{etag}\"")).0.expect(200);
 }
@@ -164,8 +175,8 @@ fn copy_with_conditions_on_its_target() {
     };
     copy("If-Match", "\"x\"").expect_error(404, "NoSuchKey");
     copy("If-None-Match", "*").expect(200);
-    copy("If-None-Match", "*").expect_error(412, "PreconditionFailed");
-    copy("If-Match", "\"x\"").expect_error(412, "PreconditionFailed");
+    expect_failed(copy("If-None-Match", "*"), "If-None-Match");
+    expect_failed(copy("If-Match", "\"x\""), "If-Match");
     copy("If-Match", &format!("\"{}\"", md5_hex(b"from"))).expect(200);
 }
 
@@ -179,10 +190,11 @@ fn delete_with_conditions() {
     server.put(&target).body("body").send().expect(200);
     let head = server.head(&target).send().expect(200);
     let modified = head.header("last-modified").expect("it says when").to_owned();
-    delete("If-Match", "\"x\"").expect_error(412, "PreconditionFailed");
-    delete("x-amz-if-match-size", "5").expect_error(412, "PreconditionFailed");
+    expect_failed(delete("If-Match", "\"x\""), "If-Match");
+    expect_failed(delete("x-amz-if-match-size", "5"), "x-amz-if-match-size");
     delete("x-amz-if-match-size", "x").expect(400);
-    delete("x-amz-if-match-last-modified-time", LONG_AGO).expect_error(412, "PreconditionFailed");
+    let time = "x-amz-if-match-last-modified-time";
+    expect_failed(delete(time, LONG_AGO), time);
     delete("If-None-Match", "*").expect_error(501, "NotImplemented");
     server.head(&target).send().expect(200);
     let all = server.delete(&target).header("If-Match", format!("\"{}\"", head.etag()));

@@ -2,7 +2,7 @@
 
 use super::support::md5;
 use jog::store::{Bucket, Upload};
-use jog::types::{ETagList, Lock, Precondition, Tags, VersionId, Versioning, Violation};
+use jog::types::{Condition, ETagList, Lock, Precondition, Tags, VersionId, Versioning, Violation};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
@@ -60,11 +60,15 @@ pub fn violation(if_: &Precondition, there: Option<&There>) -> Option<Violation>
         ETagList::Any => true,
         ETagList::Tags(tags) => tags.iter().any(|tag| tag.as_str() == there.etag),
     };
-    let fails = if_.if_match.as_ref().is_some_and(|list| !matches(list))
-        || if_.if_none_match.as_ref().is_some_and(matches)
-        || if_.if_size.is_some_and(|size| size != there.size)
-        || if_.if_modified_time.is_some_and(|time| time != there.modified_ms / 1000);
-    fails.then_some(Violation::Failed)
+    let time = if_.if_modified_time.is_some_and(|time| time != there.modified_ms / 1000);
+    [
+        (if_.if_match.as_ref().is_some_and(|list| !matches(list)), Condition::Match),
+        (if_.if_none_match.as_ref().is_some_and(matches), Condition::NoneMatch),
+        (time, Condition::ModifiedTime),
+        (if_.if_size.is_some_and(|size| size != there.size), Condition::Size),
+    ]
+    .into_iter()
+    .find_map(|(fails, condition)| fails.then_some(Violation::Failed(condition)))
 }
 
 #[derive(Clone, Debug)]
