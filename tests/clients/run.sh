@@ -30,6 +30,12 @@ stamp() { local stamp=$1; shift; hash_of "$@" >"$stamp"; }
 
 apt_needs=()
 command -v restic >/dev/null || apt_needs+=(restic)
+command -v rsync >/dev/null || apt_needs+=(rsync)
+if [ "${JOG_TEST_PROXY:-}" != skip ]; then
+    for proxy in nginx caddy; do
+        PATH=$PATH:/usr/sbin command -v "$proxy" >/dev/null || apt_needs+=("$proxy")
+    done
+fi
 # Debian's python3 can lack the part of it that makes virtual environments.
 python3 -c 'import ensurepip, venv' 2>/dev/null || apt_needs+=(python3 python3-venv)
 if [ ${#apt_needs[@]} -gt 0 ]; then
