@@ -108,9 +108,13 @@ s3 "$bucket/c" 2>/dev/null && fail "it is not the backup that was restored"
 
 step "the guide: plain files"
 s3 -X PUT "http://127.0.0.1:9000/album"
+s3 -X DELETE "$bucket/sealed"
 run_block deb:plain-files
 [ "$(cat "$root/var/backups/jog/files/photos/a")" = first ] || fail "the object is no file"
 [ "$(s3 http://127.0.0.1:9000/album/a)" = first ] || fail "the file is no object"
+s3 -X PUT -H 'x-amz-server-side-encryption: AES256' --data-binary sealed "$bucket/sealed"
+run_block deb:plain-files-sealed
+[ "$(cat "$root/var/backups/jog/files/photos/sealed")" = sealed ] || fail "the object is no file"
 
 step "the guide: watch"
 run_block deb:stats
