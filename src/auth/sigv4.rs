@@ -51,7 +51,8 @@ pub(super) struct Credential<'a> {
 }
 
 impl<'a> Credential<'a> {
-    /// Parses `access-key-id/day/region/s3/aws4_request`.
+    /// Parses `access-key-id/day/region/s3/aws4_request`. Where any region will do, an empty one
+    /// does: clients made for MinIO sign so (Apache Libcloud does).
     pub(super) fn parse(
         text: &'a str,
         config: &AuthConfig,
@@ -67,7 +68,7 @@ impl<'a> Credential<'a> {
         let (terminal, service, region, day) = (part()?, part()?, part()?, part()?);
         let access_key_id = part()?;
         let is_day = day.len() == 8 && day.bytes().all(|b| b.is_ascii_digit());
-        if access_key_id.is_empty() || region.is_empty() || !is_day {
+        if access_key_id.is_empty() || !is_day {
             return Err(shape());
         }
         if terminal != "aws4_request" {

@@ -249,7 +249,7 @@ fn now_date() -> String {
 fn regions() {
     let server = shared();
     let bucket = bucket_with_object(server);
-    for region in ["us-east-1", "eu-central-1", "auto", "anything"] {
+    for region in ["us-east-1", "eu-central-1", "auto", "anything", ""] {
         let get = server.get(&format!("/{bucket}/k")).signer(|s| s.region = region.to_owned());
         get.send().expect(200);
     }
