@@ -35,6 +35,23 @@ fn every_answer_has_an_id() {
     }
 }
 
+/// minio-go's functional tests compare them, and so do scripts.
+#[test]
+fn messages_are_those_of_aws() {
+    let server = shared();
+    let bucket = server.bucket("errors");
+    server.put(&format!("/{bucket}/k")).body("x").send().expect(200);
+    for (method, target, message) in [
+        ("GET", "/no-such-bucket-here".to_owned(), "The specified bucket does not exist"),
+        ("GET", format!("/{bucket}/nothing"), "The specified key does not exist."),
+        ("GET", format!("/{bucket}?policy"), "The bucket policy does not exist"),
+        ("GET", format!("/{bucket}?tagging"), "The TagSet does not exist"),
+        ("DELETE", format!("/{bucket}"), "The bucket you tried to delete is not empty"),
+    ] {
+        assert_eq!(server.request(method, &target).send().text("Message"), message, "{target}");
+    }
+}
+
 #[test]
 fn text_of_a_client_is_text_in_an_error() {
     let server = shared();
