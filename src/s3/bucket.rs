@@ -115,8 +115,8 @@ pub fn list_buckets(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
 
 // ---- CreateBucket ------------------------------------------------------------------------
 
-/// CreateBucket. Who has the bucket already may create it again, as in us-east-1; clients rely on
-/// it to make sure that there is one.
+/// CreateBucket. Who has the bucket already may create it again if it is in us-east-1, as at AWS;
+/// clients rely on it to make sure that there is one.
 pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     refuse_unsupported(call.headers())?;
     let document = call.document()?;
@@ -151,6 +151,9 @@ pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
             if bucket.owner != owner.id || bucket.config(ConfigKind::Acl) != list.as_deref() =>
         {
             Err(S3Error::from(Code::BucketAlreadyExists).element("BucketName", name.as_str()))
+        }
+        Created::Exists(bucket) if region(call, &bucket) != DEFAULT_REGION => {
+            Err(S3Error::from(Code::BucketAlreadyOwnedByYou).element("BucketName", name.as_str()))
         }
         Created::Exists(_) | Created::New(_) => {
             Ok(Response::new(200).header("location", format!("/{name}")))

@@ -90,6 +90,11 @@ fn locations() {
     };
     let eu = format!("{bucket}-eu");
     create(&eu, "<LocationConstraint>eu-west-1</LocationConstraint>").expect(200);
+    // Only us-east-1 lets its owner create a bucket again.
+    for inside in ["", "<LocationConstraint>eu-west-1</LocationConstraint>"] {
+        create(&eu, inside).expect_error(409, "BucketAlreadyOwnedByYou");
+    }
+    server.put(&format!("/{bucket}")).send().expect(200);
     let location = server.get(&format!("/{eu}?location")).send().expect(200);
     assert_eq!(location.text("LocationConstraint"), "eu-west-1");
     let head = server.head(&format!("/{eu}")).send().expect(200);
