@@ -161,7 +161,9 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     // A version of before may come back this way.
     let itself = name.bucket == bucket.name && name.key == key && name.version.is_none();
     let encryption = encryption::of_write(call, &bucket, call.headers())?;
-    let changes = replace || encryption.is_some();
+    // A source with a customer's key becomes a target without one.
+    let decrypts = encryption::Key::source_customer(call.headers())?.is_some();
+    let changes = replace || encryption.is_some() || decrypts;
     if itself && !changes && call.header("x-amz-website-redirect-location").is_none() {
         return Err(Code::InvalidRequest.with(
             "This copy request is illegal because it is trying to copy an object to itself \
