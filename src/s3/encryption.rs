@@ -235,7 +235,7 @@ pub fn of_source(call: &Call<'_, '_>, seal: Option<&Seal>) -> Result<Option<Key>
 
 /// The key for a part of an upload.
 pub fn of_part(call: &Call<'_, '_>, seal: Option<&Seal>) -> Result<Option<Key>, S3Error> {
-    refuse_method(call.headers())?;
+    refuse_other_method(call.headers(), seal)?;
     continuing(seal, Key::customer(call.headers())?, call.app.master.as_ref())
 }
 
@@ -247,9 +247,9 @@ pub fn of_complete(
     upload: &Upload,
     parts: &[Part],
 ) -> Result<Option<Key>, S3Error> {
-    refuse_method(call.headers())?;
-    let customer = Key::customer(call.headers())?;
     let seal = upload.extra.seal.as_ref();
+    refuse_other_method(call.headers(), seal)?;
+    let customer = Key::customer(call.headers())?;
     let checked = upload.checksum.is_some() || parts.iter().any(|p| p.checksum.is_some());
     let needs_none = seal.is_some_and(|s| s.mode == SealMode::Customer) && !checked;
     if customer.is_none() && needs_none {
@@ -286,6 +286,15 @@ pub fn refuse_method(headers: &Headers) -> Result<(), S3Error> {
             format!("{name} header is not supported for this operation."),
         )),
     }
+}
+
+/// The method of an upload was chosen when it was created. To name it again is idle, yet minio-go
+/// does; to name another is refused, as AWS refuses any.
+fn refuse_other_method(headers: &Headers, seal: Option<&Seal>) -> Result<(), S3Error> {
+    let repeats = headers.get(METHOD) == Some(AES256)
+        && seal.is_some_and(|seal| seal.mode == SealMode::Server)
+        && KMS_ONLY.iter().chain([&BUCKET_KEY]).all(|name| headers.get(name).is_none());
+    if repeats { Ok(()) } else { refuse_method(headers) }
 }
 
 /// The key for reading bytes with this seal. `customer`: the key that the request brings.
