@@ -68,8 +68,9 @@ struct State {
     stopped: bool,
     /// The thread was woken, and has not looked yet.
     woken: bool,
-    /// The thread makes files now.
+    /// The thread makes files now, for so many rounds so far.
     making: bool,
+    rounds: u64,
 }
 
 /// See the module's description.
@@ -134,6 +135,7 @@ impl Ready {
                 stock.size = (stock.size * 2).min(MOST_FILES);
             }
             state.making = !lacking.is_empty();
+            state.rounds += 1;
             drop(state);
             drop(rested);
             let _making = Making(self);
@@ -143,7 +145,8 @@ impl Ready {
                     // Whoever needs a file makes it himself, and gets to know what is wrong.
                     Err(error) => {
                         log::debug!("no files made ahead in {bucket}: {error}");
-                        self.forget(&bucket);
+                        let gone = lock(&self.state).remove(&bucket);
+                        drop(gone);
                     }
                 }
             }
@@ -178,10 +181,15 @@ impl Ready {
         }
     }
 
-    /// Removes what is kept for a bucket.
+    /// Removes what is kept for a bucket, and what is being made for it now: its folder can go.
     pub fn forget(&self, bucket: &str) {
         let mut state = lock(&self.state);
-        let gone = state.stocks.extract_if(.., |s| s.bucket == bucket).collect::<Vec<_>>();
+        let gone = state.remove(bucket);
+        // Files that are made for a bucket without a stock are removed when their round ends.
+        let round = state.rounds;
+        while state.making && state.rounds == round {
+            state = self.made.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
         drop(state);
         drop(gone);
     }
@@ -211,6 +219,11 @@ impl Drop for Making<'_> {
 }
 
 impl State {
+    /// What is kept for a bucket, to be dropped without the lock.
+    fn remove(&mut self, bucket: &str) -> Vec<Stock> {
+        self.stocks.extract_if(.., |stock| stock.bucket == bucket).collect()
+    }
+
     /// The place of a bucket's stock, and the one that had to go for it: that which was not needed
     /// for longest.
     fn stock(&mut self, bucket: &str, now: Instant) -> (usize, Option<Stock>) {
@@ -350,6 +363,19 @@ mod tests {
         fixture.until(|f| f.kept("b") == 0 && f.files() == 0);
         // Then the thread sleeps without a deadline.
         fixture.until(|f| lock(&f.blobs.ready.state).stocks.iter().all(|s| s.size == 0));
+    }
+
+    /// Also of those that are being made.
+    #[test]
+    fn a_bucket_that_is_forgotten_has_no_file() {
+        let fixture = Fixture::new("forget");
+        for _ in 0..50 {
+            fixture.press("a");
+            // Has the thread make more.
+            (0..FIRST_FILES / 2 + 1).for_each(|_| drop(fixture.blobs.ready.take("a")));
+            fixture.blobs.ready.forget("a");
+            assert_eq!(fixture.files(), 0);
+        }
     }
 
     #[test]
