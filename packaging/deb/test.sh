@@ -53,25 +53,9 @@ finish() {
 }
 trap finish EXIT
 
-steps=0
-step() {
-    step=$*
-    steps=$((steps + 1))
-    echo "test-deb: $step"
-}
-fail() {
-    echo "test-deb: $*" >&2
-    exit 1
-}
-# until SECONDS COMMAND... : waits until it succeeds
-until_ok() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || fail "not in time: $*"
-        sleep 0.2
-    done
-}
+test=test-deb
+# shellcheck source=packaging/steps.sh
+. "$repo/packaging/steps.sh"
 
 booted() {
     case $(guest systemctl is-system-running 2>/dev/null) in
@@ -90,14 +74,24 @@ boot() {
         sleep 0.2
     done
 }
+gone() { ! kill -0 "$1"; }
+# has_ended : the guest has shut down, in time
+has_ended() {
+    within 120 gone "$nspawn" && return 0
+    echo "test-deb: the guest does not shut down; it is killed" >&2
+    tail -n 20 "$work/console" >&2
+    kill -9 "$init" "$nspawn" || true
+    return 1
+}
 shut_down() {
-    init=''
     [ -n "$nspawn" ] || return 0
     kill "$nspawn" 2>/dev/null || true
+    has_ended || true
     wait "$nspawn" || true
-    nspawn=''
+    nspawn='' init=''
 }
-guest() { nsenter -t "$init" -a -- "$@"; }
+# No command in the guest takes longer.
+guest() { timeout --foreground 300 nsenter -t "$init" -a -- "$@"; }
 # In the network of the guest, with the programs of this machine.
 net() { nsenter -t "$init" -n -- "$@"; }
 
@@ -186,7 +180,7 @@ settings=$(sha256sum <"$root/etc/jog/jog.env")
 
 step "reboot"
 guest systemctl reboot || true
-wait "$nspawn" || true
+has_ended || fail "it does not reboot"
 boot
 until_ok 20 serves
 reads a first
