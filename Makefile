@@ -47,9 +47,14 @@ musl: $(CPUS:%=musl-%)
 musl-%:
 	packaging/static.sh $(target_$*) bin/jog-$*-linux-musl
 
+again-%:
+	mkdir -p target/packaging
+	packaging/again.sh $(target_$*) target/packaging/jog-$*-again
+
 # Also that the same source gives the same bytes elsewhere.
-test-static: musl
-	REPRODUCE=$(target_$(NATIVE)) packaging/test-static.sh $(STATIC)
+test-static: musl again-$(NATIVE)
+	AGAIN=target/packaging/jog-$(NATIVE)-again packaging/test-static.sh bin/jog-$(NATIVE)-linux-musl \
+		$(filter-out bin/jog-$(NATIVE)-linux-musl,$(STATIC))
 
 deb: $(CPUS:%=deb-%)
 
