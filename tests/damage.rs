@@ -8,6 +8,7 @@ use jog::store::{Bucket, Data, Object, OpenError, Store, StoreConfig, StoreError
 use jog::types::Span;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use support::{Folder, audit, collect, content, get, key, put_ok, read};
 
 /// The files below `buckets/`.
@@ -36,7 +37,7 @@ fn flip(path: &Path, at: u64) {
     file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
 }
 
-fn object(store: &Store, bucket: &Bucket, at: &str) -> Object {
+fn object(store: &Store, bucket: &Bucket, at: &str) -> Arc<Object> {
     store.object(bucket.id, &key(at)).unwrap().expect("it was put")
 }
 

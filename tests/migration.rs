@@ -11,6 +11,7 @@ use jog::store::{
 use jog::types::{Precondition, VersionId, Versioning};
 use rusqlite::Connection;
 use std::path::Path;
+use std::sync::Arc;
 use support::{Folder, audit, collect, content, get, key, name, put_ok, put_parts, rows};
 
 /// The first layout, word by word. It stands here once more, so that nobody changes it in the
@@ -135,7 +136,7 @@ struct Shown {
     bucket: Bucket,
     usage: Usage,
     list: Vec<Entry<Summary>>,
-    objects: Vec<(Object, Vec<u8>)>,
+    objects: Vec<(Arc<Object>, Vec<u8>)>,
     uploads: Vec<(Upload, Vec<Part>)>,
     remembered: Completed,
 }

@@ -158,7 +158,7 @@ impl Run {
                 // The second and the third time it may come from memory.
                 for _ in 0..2 {
                     let current = store.object(bucket.id, &key(at)).unwrap();
-                    assert_eq!(current.as_ref(), Some(&*found));
+                    assert_eq!(current.as_ref(), Some(&found));
                 }
             }
             (Some(Found::Marker(marker)), Some(kept)) => {

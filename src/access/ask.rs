@@ -150,7 +150,7 @@ pub(super) struct Question<'a> {
     pub requester: &'a Requester,
     pub ask: &'a Ask<'a>,
     pub bucket: Option<&'a Bucket>,
-    object: OnceCell<Option<Box<Object>>>,
+    object: OnceCell<Option<Arc<Object>>>,
     failed: RefCell<Option<StoreError>>,
 }
 
@@ -171,7 +171,7 @@ impl<'a> Question<'a> {
         let find = || {
             let (bucket, key) = (self.bucket?, self.ask.key?);
             let found = match self.ask.version {
-                None => self.store.object(bucket.id, key).map(|object| object.map(Box::new)),
+                None => self.store.object(bucket.id, key),
                 Some(id) => self.store.version(bucket.id, key, id).map(|found| match found {
                     Some(Found::Object(object)) => Some(object),
                     _ => None,

@@ -241,10 +241,7 @@ mod tests {
 
     #[test]
     fn header_values_lose_extra_blanks_only() {
-        let headers = Headers::new(vec![
-            ("x".into(), "  a   b\t c ".into()),
-            ("x".into(), "\u{3042}  \"d  e\"".into()),
-        ]);
+        let headers = Headers::new([("x", "  a   b\t c "), ("x", "\u{3042}  \"d  e\"")]);
         let mut out = Vec::new();
         push_header(&mut out, &headers, "x", "");
         push_header(&mut out, &headers, "absent", "");

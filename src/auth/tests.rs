@@ -26,12 +26,11 @@ pub(super) fn now() -> i64 {
 
 pub(super) fn request(method: Method, target: &str, headers: &[(&str, &str)]) -> Request {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let fields = headers.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
     Request {
         method,
         path: path.to_owned(),
         query: query.to_owned(),
-        headers: Headers::new(fields),
+        headers: Headers::new(headers.iter().copied()),
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         received: Instant::now(),
         id: "0000000000000001".to_owned(),

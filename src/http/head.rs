@@ -97,15 +97,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
     };
     let method = Method::parse(method);
     let (authority, path, query) = split_target(target, method)?;
-    let mut headers = Vec::with_capacity(parsed.headers.len() + 1);
+    let mut headers = Headers::with_capacity(parsed.headers.len(), bytes.len());
     let mut facts = Facts::default();
     for field in parsed.headers.iter() {
         let value = std::str::from_utf8(field.value)
             .map_err(|_| bad("header values must be UTF-8"))?
             .trim_matches([' ', '\t']);
-        let name = field.name.to_ascii_lowercase();
-        facts.add(&name, value)?;
-        headers.push((name, value.to_owned()));
+        facts.add(headers.push(field.name, value), value)?;
     }
     let old = minor == 0;
     if facts.hosts == 0 && !old {
@@ -114,8 +112,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
     if let Some(authority) = authority {
         // RFC 9112, 3.2.2: the target's host counts and the Host header does not.
         valid_host(authority)?;
-        headers.retain(|(name, _)| name != "host");
-        headers.push(("host".to_owned(), authority.to_owned()));
+        headers = Headers::new(headers.iter().filter(|(name, _)| *name != "host"));
+        headers.push("host", authority);
     }
     Ok(Head {
         method,
@@ -124,7 +122,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
         framing: facts.framing(old)?,
         expects: facts.expects(old),
         keep_alive: !facts.close && (!old || facts.keep_alive),
-        headers: Headers::new(headers),
+        headers,
         old,
     })
 }

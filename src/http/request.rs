@@ -52,27 +52,68 @@ impl Method {
 
 /// Header fields in the order in which they came; names in lower case, values trimmed.
 #[derive(Clone, Default, Debug)]
-pub struct Headers(Vec<(String, String)>);
+pub struct Headers {
+    /// All names and values, one behind the other.
+    text: String,
+    fields: Vec<Field>,
+}
+
+/// Where in the text a field is: its name begins at `name`, its value at `value` and ends at `end`.
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    name: usize,
+    value: usize,
+    end: usize,
+}
 
 impl Headers {
     /// The fields, names already in lower case.
-    pub fn new(fields: Vec<(String, String)>) -> Self {
-        Self(fields)
+    pub fn new<N: AsRef<str>, V: AsRef<str>>(fields: impl IntoIterator<Item = (N, V)>) -> Self {
+        let mut headers = Self::default();
+        for (name, value) in fields {
+            headers.push(name.as_ref(), value.as_ref());
+        }
+        headers
+    }
+
+    /// None yet, with room for so many, and for so many bytes of names and values.
+    pub fn with_capacity(fields: usize, bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), fields: Vec::with_capacity(fields) }
+    }
+
+    /// Adds a field; its name, which is kept in lower case.
+    pub fn push(&mut self, name: &str, value: &str) -> &str {
+        let start = self.text.len();
+        self.text.push_str(name);
+        self.text[start..].make_ascii_lowercase();
+        self.text.push_str(value);
+        let end = self.text.len();
+        let value = start + name.len();
+        self.fields.push(Field { name: start, value, end });
+        &self.text[start..value]
+    }
+
+    fn name(&self, field: &Field) -> &str {
+        &self.text[field.name..field.value]
+    }
+
+    fn value(&self, field: &Field) -> &str {
+        &self.text[field.value..field.end]
     }
 
     /// The first value of a field; `name` in lower case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.fields.iter().find(|f| self.name(f) == name).map(|f| self.value(f))
     }
 
     /// All values of a field; `name` in lower case.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.fields.iter().filter(move |f| self.name(f) == name).map(|f| self.value(f))
     }
 
     /// Every field.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+        self.fields.iter().map(|f| (self.name(f), self.value(f)))
     }
 }
 

@@ -290,8 +290,7 @@ mod tests {
     #[test]
     fn headers_that_would_have_to_be_honoured() {
         let refused = |name: &str, value: &str| {
-            let fields = vec![(name.to_owned(), value.to_owned())];
-            refuse_unsupported(&Headers::new(fields)).err().map(|e| e.code)
+            refuse_unsupported(&Headers::new([(name, value)])).err().map(|e| e.code)
         };
         let name = "x-amz-bucket-namespace";
         assert_eq!(refused(name, "account-regional"), Some(Code::NotImplemented));

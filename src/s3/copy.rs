@@ -59,7 +59,10 @@ fn parse_source(header: &str, plus: bool) -> Result<SourceName, S3Error> {
 }
 
 /// A source that the caller may read and whose conditions hold.
-fn find_source(call: &Call<'_, '_>, name: &SourceName) -> Result<(Arc<Bucket>, Object), S3Error> {
+fn find_source(
+    call: &Call<'_, '_>,
+    name: &SourceName,
+) -> Result<(Arc<Bucket>, Arc<Object>), S3Error> {
     let store = &call.app.store;
     let bucket = store.bucket(&name.bucket)?.ok_or_else(|| {
         S3Error::from(Code::NoSuchBucket).element("BucketName", name.bucket.as_str())

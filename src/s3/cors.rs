@@ -410,12 +410,11 @@ mod tests {
     }
 
     fn request(method: Method, fields: &[(&str, &str)]) -> Request {
-        let fields = fields.iter().map(|(n, v)| (n.to_string(), v.to_string()));
         Request {
             method,
             path: "/b/k".to_owned(),
             query: String::new(),
-            headers: Headers::new(fields.collect()),
+            headers: Headers::new(fields.iter().copied()),
             peer: [127, 0, 0, 1].into(),
             received: std::time::Instant::now(),
             id: String::new(),

@@ -371,7 +371,7 @@ mod tests {
     const KEY_MD5: &str = "DWygnHRtgiJ77HCm+1rvHw==";
 
     fn headers(fields: &[(&str, &str)]) -> Headers {
-        Headers::new(fields.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect())
+        Headers::new(fields.iter().copied())
     }
 
     fn customer<'a>(

@@ -67,8 +67,7 @@ pub fn post_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let (owner, acl) = acl::of_new(call, &bucket, &headers_of(&preamble))?;
     let promised = Promised::from_fields(&preamble.fields)?;
 
-    let fields = preamble.fields.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
-    let encryption = encryption::of_write(call, &bucket, &Headers::new(fields))?;
+    let encryption = encryption::of_write(call, &bucket, &Headers::new(&preamble.fields))?;
 
     let writer = call.app.store.create_blob(&bucket.name, Key::sealing(encryption.as_ref()))?;
     let mut sink = Sink::new(writer, promised.algorithm);
@@ -154,11 +153,11 @@ fn admit(
 
 /// The fields, with header names for what they stand for.
 fn headers_of(preamble: &Preamble) -> Headers {
-    let header = |(name, value): (&String, &String)| match name.as_str() {
-        "acl" => ("x-amz-acl".to_owned(), value.clone()),
-        _ => (name.clone(), value.clone()),
-    };
-    Headers::new(preamble.fields.iter().map(header).collect())
+    let fields = preamble.fields.iter().map(|(name, value)| match name.as_str() {
+        "acl" => ("x-amz-acl", value),
+        name => (name, value),
+    });
+    Headers::new(fields)
 }
 
 /// The metadata that the fields give, after refusing those that ask for more than there is. The
@@ -176,8 +175,7 @@ fn metadata_of(preamble: &Preamble) -> Result<crate::store::Meta, S3Error> {
 
 /// The tags and the lock that the fields give. The field for tags is a document.
 fn extra_of(preamble: &Preamble, bucket: &Bucket) -> Result<Extra, S3Error> {
-    let fields = preamble.fields.iter().map(|(name, value)| (name.clone(), value.clone()));
-    let mut extra = object::extra(&Headers::new(fields.collect()), bucket)?;
+    let mut extra = object::extra(&Headers::new(&preamble.fields), bucket)?;
     if let Some(document) = preamble.fields.get("tagging") {
         extra.tags = tagging::parse(document.as_bytes(), MAX_OBJECT_TAGS)?;
     }

@@ -353,9 +353,7 @@ mod tests {
             method: crate::http::Method::Put,
             path: String::new(),
             query: String::new(),
-            headers: Headers::new(
-                fields.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
-            ),
+            headers: Headers::new(fields.iter().copied()),
             peer: [127, 0, 0, 1].into(),
             received: std::time::Instant::now(),
             id: String::new(),

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn headers(fields: &[(&str, &str)]) -> Headers {
-        Headers::new(fields.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect())
+        Headers::new(fields.iter().copied())
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         // Spares the body of a write that cannot succeed; the decision is the store's, below.
         let now = call.app.store.object(bucket.id, &key)?;
         precondition
-            .check(now.as_ref().map(Object::current))
+            .check(now.as_deref().map(Object::current))
             .map_err(|violation| S3Error::from(store::Refused::Precondition(violation)))?;
     }
     let (owner, acl) = acl::of_new(call, &bucket, call.headers())?;
@@ -88,7 +88,7 @@ pub fn with_checksum(response: Response, checksum: Option<&Checksum>) -> Respons
 
 /// The bucket and the object of a call, or the version that it names; else NoSuchBucket, NoSuchKey,
 /// NoSuchVersion or, for a delete marker, what AWS says of it.
-pub fn find(call: &Call<'_, '_>) -> Result<(Arc<Bucket>, Object), S3Error> {
+pub fn find(call: &Call<'_, '_>) -> Result<(Arc<Bucket>, Arc<Object>), S3Error> {
     let version = versioning::asked(call)?;
     let bucket = call.bucket()?;
     let object = find_in(call, &bucket, call.key()?, version)?;
@@ -101,14 +101,14 @@ pub fn find_in(
     bucket: &Bucket,
     key: &ObjectKey,
     version: Option<VersionId>,
-) -> Result<Object, S3Error> {
+) -> Result<Arc<Object>, S3Error> {
     let store = &call.app.store;
     let found = match version {
         None => store.latest(bucket, key)?,
         Some(id) => store.version(bucket.id, key, id)?,
     };
     let error = match (found, version) {
-        (Some(Found::Object(object)), _) => return Ok(*object),
+        (Some(Found::Object(object)), _) => return Ok(object),
         (Some(Found::Marker(marker)), asked) => {
             let code = if asked.is_some() { Code::MethodNotAllowed } else { Code::NoSuchKey };
             let mut error = S3Error::from(code);

@@ -165,8 +165,7 @@ impl Promised {
     pub fn from_fields(fields: &BTreeMap<String, String>) -> Result<Self, S3Error> {
         let promises =
             fields.iter().filter(|(n, _)| *n == "content-md5" || n.starts_with(CHECKSUM_PREFIX));
-        let pairs = promises.map(|(n, v)| (n.clone(), v.clone()));
-        Self::from_headers(&Headers::new(pairs.collect()))
+        Self::from_headers(&Headers::new(promises))
     }
 }
 
@@ -285,8 +284,7 @@ mod tests {
     use super::*;
 
     fn promised(fields: &[(&str, &str)]) -> Result<Promised, S3Error> {
-        let fields = fields.iter().map(|(n, v)| (n.to_string(), v.to_string()));
-        Promised::from_headers(&Headers::new(fields.collect()))
+        Promised::from_headers(&Headers::new(fields.iter().copied()))
     }
 
     #[test]

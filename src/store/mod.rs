@@ -312,7 +312,7 @@ impl Store {
     // ---- objects -------------------------------------------------------------------------
 
     /// The object at a key.
-    pub fn object(&self, bucket: i64, key: &ObjectKey) -> Result<Option<Object>, StoreError> {
+    pub fn object(&self, bucket: i64, key: &ObjectKey) -> Result<Option<Arc<Object>>, StoreError> {
         let load = || self.readers.read(|conn| objects::find(conn, &self.owners, bucket, key));
         self.writer.rows.get(bucket, key, load)
     }
@@ -320,13 +320,13 @@ impl Store {
     /// What a key is: its object, or the delete marker that is its newest version.
     pub fn latest(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Found>, StoreError> {
         if bucket.versioning == Versioning::Unversioned {
-            return Ok(self.object(bucket.id, key)?.map(|object| Found::Object(Box::new(object))));
+            return Ok(self.object(bucket.id, key)?.map(Found::Object));
         }
         if let Some(object) = self.object(bucket.id, key)? {
-            return Ok(Some(Found::Object(Box::new(object))));
+            return Ok(Some(Found::Object(object)));
         }
         self.readers.snapshot(|conn| match objects::find(conn, &self.owners, bucket.id, key)? {
-            Some(object) => Ok(Some(Found::Object(Box::new(object)))),
+            Some(object) => Ok(Some(Found::Object(Arc::new(object)))),
             None => Ok(versions::current_marker(conn, bucket.id, key)?.map(Found::Marker)),
         })
     }

@@ -354,7 +354,7 @@ pub struct Marker {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Found {
     /// An object.
-    Object(Box<Object>),
+    Object(Arc<Object>),
     /// A delete marker.
     Marker(Marker),
 }

@@ -34,12 +34,12 @@ pub enum Touched {
 
 struct Row {
     bucket: i64,
-    object: Object,
+    object: Arc<Object>,
 }
 
 struct Shard {
     /// By the hash of bucket and key; of several with one hash the last is kept.
-    rows: HashMap<u64, Arc<Row>>,
+    rows: HashMap<u64, Row>,
     /// Transactions in progress that may write what belongs here.
     writing: usize,
     /// Counts those that have begun.
@@ -81,23 +81,21 @@ impl Rows {
         bucket: i64,
         key: &ObjectKey,
         load: impl FnOnce() -> Result<Option<Object>, StoreError>,
-    ) -> Result<Option<Object>, StoreError> {
+    ) -> Result<Option<Arc<Object>>, StoreError> {
         let hash = self.hash(bucket, key);
         let (keep, begun) = {
             let mut shard = lock(self.shard(hash));
             let known = shard.rows.get(&hash);
-            let known = known.filter(|row| row.bucket == bucket && row.object.key == *key).cloned();
-            if let Some(row) = known {
-                drop(shard);
-                return Ok(Some(row.object.clone()));
+            if let Some(row) = known.filter(|row| row.bucket == bucket && row.object.key == *key) {
+                return Ok(Some(Arc::clone(&row.object)));
             }
             let place = hash as usize % MISSES;
             let again = std::mem::replace(&mut shard.missed[place], hash) == hash;
             (again && shard.writing == 0, shard.begun)
         };
-        let found = load()?;
+        let found = load()?.map(Arc::new);
         if let (true, Some(object)) = (keep, &found) {
-            let row = Arc::new(Row { bucket, object: object.clone() });
+            let row = Row { bucket, object: Arc::clone(object) };
             let mut shard = lock(self.shard(hash));
             // A write that has begun since then may have replaced it, or may be about to.
             if shard.begun == begun {

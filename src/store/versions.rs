@@ -14,6 +14,7 @@ use super::{
 };
 use crate::types::{Current, ETag, ObjectKey, VersionId, time};
 use rusqlite::{Connection, OptionalExtension, params};
+use std::sync::Arc;
 
 /// What `objects` and `versions` have both.
 const BOTH: &str = "bucket, key, version, size, modified_ms, etag, crc64, checksum, owner, blob,
@@ -202,7 +203,7 @@ pub fn find(
         let Some(row) = rows.next()? else { continue };
         let object = object(conn, owners, row, key)?;
         return Ok(Some(match row.get(17)? {
-            false => Found::Object(Box::new(object)),
+            false => Found::Object(Arc::new(object)),
             true => Found::Marker(Marker {
                 version_id: object.version_id(),
                 modified_ms: object.modified_ms,

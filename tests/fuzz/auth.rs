@@ -42,12 +42,11 @@ pub fn signing_key() -> [u8; 32] {
 }
 
 pub fn request(method: Method, path: &str, query: &str, fields: &[(&str, &str)]) -> Request {
-    let fields = fields.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
     Request {
         method,
         path: path.to_owned(),
         query: query.to_owned(),
-        headers: Headers::new(fields),
+        headers: Headers::new(fields.iter().copied()),
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         received: Instant::now(),
         id: "0000000000000001".to_owned(),

@@ -284,7 +284,7 @@ pub fn copy(
     (to, at): (&Bucket, &str),
 ) -> Result<Option<Stored>, StoreError> {
     let Some(object) = store.object(from.id, &key(source))? else { return Ok(None) };
-    let new = copy_of(store, from, object, (to, at))?;
+    let new = copy_of(store, from, &object, (to, at))?;
     Ok(Some(store.put_object(to.id, new, Precondition::default())?.unwrap()))
 }
 
@@ -292,7 +292,7 @@ pub fn copy(
 pub fn copy_of(
     store: &Store,
     from: &Bucket,
-    object: Object,
+    object: &Object,
     (to, at): (&Bucket, &str),
 ) -> Result<NewObject, StoreError> {
     let gone = || StoreError::Corrupt(format!("the file of {:?} is gone", object.key));
@@ -322,13 +322,13 @@ pub fn copy_of(
     Ok(NewObject {
         key: key(at),
         size: object.size,
-        etag: object.etag,
+        etag: object.etag.clone(),
         crc64: object.crc64,
-        checksum: object.checksum,
-        meta: object.meta,
-        owner: object.owner,
+        checksum: object.checksum.clone(),
+        meta: object.meta.clone(),
+        owner: object.owner.clone(),
         data,
-        extra: object.extra,
+        extra: object.extra.clone(),
     })
 }
 

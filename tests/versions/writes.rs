@@ -117,7 +117,7 @@ impl Run {
         let found = self.store().version(origin.id, &key(source), id).unwrap();
         let Some(Found::Object(object)) = found else { return };
         let target = self.shelves[shelf].bucket.clone();
-        let mut new = support::copy_of(self.store(), &origin, *object, (&target, at)).unwrap();
+        let mut new = support::copy_of(self.store(), &origin, &object, (&target, at)).unwrap();
         new.extra.lock = Lock::default();
         let known = self.shelves[from].find(source, id).cloned().expect("it was found");
         assert_eq!((new.etag.as_str(), &new.extra.tags), (&*known.etag, &known.tags));

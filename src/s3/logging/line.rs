@@ -236,7 +236,6 @@ mod tests {
     fn lines() {
         let fields =
             [("host", "s3.example:9000"), ("user-agent", "a \"b\"\u{85}c"), ("referer", "")];
-        let headers = fields.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         let record = Record {
             owner: "owner",
             bucket: "bkt",
@@ -254,7 +253,7 @@ mod tests {
             object_size: Some(100),
             total_ms: 7,
             turn_around_ms: 0,
-            headers: &Headers::new(headers),
+            headers: &Headers::new(fields.iter().copied()),
             version: None,
             host_id: "jog",
             signed: Signed { version: "SigV4", place: "AuthHeader" },
@@ -315,8 +314,7 @@ mod tests {
     fn signatures() {
         let of = |value: &str, query: &str| {
             let fields = [("authorization", value)].into_iter().filter(|(_, v)| !v.is_empty());
-            let fields = fields.map(|(n, v)| (n.to_owned(), v.to_owned()));
-            let signed = Signed::of(&Headers::new(fields.collect()), query);
+            let signed = Signed::of(&Headers::new(fields), query);
             (signed.version, signed.place)
         };
         assert_eq!(of("AWS4-HMAC-SHA256 Credential=a", ""), ("SigV4", "AuthHeader"));

@@ -45,8 +45,8 @@ pub fn complete(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
 /// is.
 fn read_document(call: &mut Call<'_, '_>) -> Result<Vec<u8>, S3Error> {
     let (document, _) = call.whole_body()?;
-    let md5 = call.header("content-md5").map(|v| ("content-md5".to_owned(), v.to_owned()));
-    let headers = Headers::new(md5.into_iter().collect());
+    let md5 = call.header("content-md5").map(|v| ("content-md5", v));
+    let headers = Headers::new(md5);
     receive::verify_document(&headers, &Trailers::new(), &document)?;
     Ok(document)
 }
@@ -473,8 +473,7 @@ mod tests {
     }
 
     fn claims(fields: &[(&str, &str)]) -> Result<Claims, Code> {
-        let fields = fields.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
-        Claims::parse(&Headers::new(fields)).map_err(|e| e.code)
+        Claims::parse(&Headers::new(fields.iter().copied())).map_err(|e| e.code)
     }
 
     #[test]

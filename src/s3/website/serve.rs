@@ -449,12 +449,11 @@ mod tests {
     }
 
     fn request(method: Method, path: &str, fields: &[(&str, &str)]) -> Request {
-        let fields = fields.iter().map(|(n, v)| (n.to_string(), v.to_string()));
         Request {
             method,
             path: path.to_owned(),
             query: "versionId=x&response-content-type=a".to_owned(),
-            headers: Headers::new(fields.collect()),
+            headers: Headers::new(fields.iter().copied()),
             peer: [127, 0, 0, 1].into(),
             received: Instant::now(),
             id: "ID".to_owned(),
