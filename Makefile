@@ -18,17 +18,19 @@ build:
 	mkdir -p bin
 	cp target/release/jog bin/jog.new && mv bin/jog.new bin/jog
 
-test: check build test-rust test-clients
+# All with one profile, so that everything is compiled once.
+test: check test-rust test-clients
 
 test-rust:
 	$(CARGO) test --profile fast --locked
 
-test-clients: build
-	tests/clients/run.sh
+test-clients:
+	$(CARGO) build --profile fast --locked --bin jog --target-dir target
+	JOG_BIN=$(CURDIR)/target/fast/jog tests/clients/run.sh
 
 check:
 	$(CARGO) fmt --check
-	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+	$(CARGO) clippy --profile fast --locked --all-targets -- -D warnings
 
 # armv7 where rustup has a standard library for it: make musl CPUS='x86_64 aarch64 armv7'
 CPUS = x86_64 aarch64
