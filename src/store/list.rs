@@ -65,7 +65,8 @@ pub(super) struct Statements<'s> {
     /// Gives rows in order of their keys: column 0 is the key, ?1 the bucket, ?2 and ?3 the bounds
     /// (from, before); from ?4 on there may be further parameters.
     pub rows: &'s str,
-    /// Gives the key of the first row alone, with the same parameters.
+    /// Gives the key of the first row alone, with the same parameters. It is only ever asked for that
+    /// row, so it may do without a LIMIT if its rows need no sorting, and without ?3.
     pub next: &'s str,
 }
 
@@ -90,7 +91,9 @@ pub(super) fn collect<T>(
     let prepare = |sql| -> Result<CachedStatement<'_>, StoreError> {
         let mut statement = conn.prepare_cached(sql)?;
         statement.raw_bind_parameter(1, query.bucket)?;
-        statement.raw_bind_parameter(3, &end)?;
+        if statement.parameter_count() >= 3 {
+            statement.raw_bind_parameter(3, &end)?;
+        }
         for (number, value) in (4..).zip(more) {
             statement.raw_bind_parameter(number, value)?;
         }
@@ -138,11 +141,14 @@ fn prefixes<T>(
         next.raw_bind_parameter(2, &*from)?;
         let mut rows = next.raw_query();
         let Some(row) = rows.next()? else { return Ok(false) };
+        let key = codec::key_text(row, 0)?;
+        if !key.starts_with(&query.prefix) {
+            return Ok(false);
+        }
         if page.entries.len() == query.max {
             page.truncated = true;
             return Ok(false);
         }
-        let key = codec::key_text(row, 0)?;
         let Some(prefix) = common_prefix(key, query) else {
             from.clear();
             from.extend_from_slice(key.as_bytes());
@@ -162,8 +168,7 @@ pub fn objects(
     const SQL: Statements<'_> = Statements {
         rows: "SELECT key, size, modified_ms, etag, checksum, owner
             FROM objects WHERE bucket = ?1 AND key >= ?2 AND key < ?3 ORDER BY key",
-        next: "SELECT key FROM objects WHERE bucket = ?1 AND key >= ?2 AND key < ?3
-            ORDER BY key LIMIT 1",
+        next: "SELECT key FROM objects WHERE bucket = ?1 AND key >= ?2 ORDER BY key",
     };
     // Neighbours mostly have the same owner.
     let mut last: Option<(i64, Arc<str>)> = None;
