@@ -8,6 +8,7 @@ use crate::limits::{MAX_HEADERS, MAX_SKEW};
 use crate::types::time;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
 
 /// The algorithm of Signature Version 4.
@@ -324,11 +325,15 @@ pub(super) fn check_signed_headers(request: &Request, signed: &str) -> Result<()
     )))
 }
 
-/// Refuses names that cannot be header names in lower case, and more of them than a request has.
+/// Refuses names that cannot be header names in lower case, more of them than a request has, and one
+/// that stands there twice: the canonical request would be as much longer than what has arrived.
 pub(super) fn valid_signed_headers(signed: &str) -> bool {
     let valid = |b: u8| b.is_ascii_graphic() && !b.is_ascii_uppercase();
+    let mut seen = HashSet::new();
     signed.split(';').count() <= MAX_HEADERS
-        && signed.split(';').all(|name| !name.is_empty() && name.bytes().all(valid))
+        && signed
+            .split(';')
+            .all(|name| !name.is_empty() && name.bytes().all(valid) && seen.insert(name))
 }
 
 /// The parts of an Authorization header of Signature Version 4.

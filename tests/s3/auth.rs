@@ -208,6 +208,33 @@ fn a_signed_request_is_for_what_it_says() {
     assert_unchanged(server, &bucket);
 }
 
+/// What is computed and told of a wrong signature follows the request, however often it names a
+/// header as signed.
+#[test]
+fn a_header_is_signed_once() {
+    let server = shared();
+    let bucket = bucket_with_object(server);
+    let with = |names: &str| {
+        let message = server.get(&format!("/{bucket}/k")).message().without("authorization");
+        let credential = format!("TESTACCESSKEY/{}/us-east-1/s3/aws4_request", &now_date()[..8]);
+        let value = format!(
+            "AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={}",
+            "0".repeat(64)
+        );
+        message.header("a", &"\"".repeat(50_000)).header("Authorization", &value).send()
+    };
+    let most = format!("a{};host;x-amz-content-sha256;x-amz-date", ";a".repeat(190));
+    let refused = with(&most);
+    assert!(refused.body.len() < 1000, "{} bytes", refused.body.len());
+    refused.expect_error(400, "AuthorizationHeaderMalformed");
+    with("a;host;x-amz-content-sha256;x-amz-date").expect_error(403, "SignatureDoesNotMatch");
+    let mut url = server.get(&format!("/{bucket}/k")).presigned(60).message();
+    let (once, twice) = ("SignedHeaders=host", "SignedHeaders=host%3Bhost");
+    assert!(url.target.contains(once));
+    url.target = url.target.replace(once, twice);
+    url.send().expect_error(400, "AuthorizationQueryParametersError");
+}
+
 #[test]
 fn malformed_authorization() {
     let server = shared();
