@@ -15,7 +15,7 @@ use crate::http::{Body, Request};
 use canonical::CONTENT_SHA256;
 use presigned::{Parameters, Query};
 use sigv4::{Authorization, Claim, Credential, Place};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -169,6 +169,7 @@ pub fn authenticate(
     config: &AuthConfig,
     now: i64,
 ) -> Result<Authenticated, AuthError> {
+    refuse_repeated(request)?;
     let mut headers = request.headers.all("authorization");
     let (header, another) = (headers.next(), headers.next());
     let query = match request.query.is_empty() {
@@ -288,6 +289,23 @@ fn anonymous(request: &Request) -> Result<Authenticated, AuthError> {
         None => PayloadKind::Unsigned,
     };
     Ok(Authenticated { identity: Identity::Anonymous, payload, presigned: false })
+}
+
+/// Refuses an `x-amz-` field that stands there twice, but for those that are lists. A signature is
+/// over the values joined by commas, so whoever passes a request on could send one value that has a
+/// comma as two, of which readers take the first.
+fn refuse_repeated(request: &Request) -> Result<(), AuthError> {
+    const LISTS: [&str; 3] =
+        ["x-amz-trailer", "x-amz-object-attributes", "x-amz-optional-object-attributes"];
+    let mut seen = HashSet::new();
+    let single = |name: &str| {
+        name.starts_with("x-amz-") && !name.starts_with("x-amz-meta-") && !LISTS.contains(&name)
+    };
+    let names = request.headers.iter().map(|(name, _)| name);
+    match names.filter(|name| single(name)).find(|name| !seen.insert(*name)) {
+        None => Ok(()),
+        Some(name) => Err(AuthError::AccessDenied(format!("The header {name} was sent twice."))),
+    }
 }
 
 /// Temporary credentials come from a token service, and there is none here.
