@@ -71,9 +71,12 @@ pub fn basic(seconds: i64) -> String {
     basic
 }
 
-/// An HTTP date, as in Last-Modified.
+/// The last moment that dates of four digits for the year can tell: the end of 9999.
+const LAST_MS: i64 = 253_402_300_799_999;
+
+/// An HTTP date, as in Last-Modified; none is before 1970 or after 9999.
 pub fn http(ms: i64) -> String {
-    let ms = u64::try_from(ms).unwrap_or(0);
+    let ms = u64::try_from(ms.min(LAST_MS)).unwrap_or(0);
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(ms))
 }
 

@@ -98,6 +98,19 @@ fn answers_announce_the_end_of_an_object() {
     assert_eq!(seconds(&server.head(&target).send().expect(200)), None);
 }
 
+/// An end that no date of four digits for the year can tell.
+#[test]
+fn an_end_in_the_far_future_is_announced() {
+    let server = shared();
+    let bucket = server.bucket("lifecycle");
+    configure(server, &bucket, &days("far", "", i32::MAX as u32)).expect(200);
+    let target = format!("/{bucket}/k");
+    server.put(&target).body("x").send().expect(200);
+    let get = server.get(&target).send().expect(200);
+    let expiration = get.header("x-amz-expiration").expect("the rule is about it");
+    assert_eq!(expiration, "expiry-date=\"Fri, 31 Dec 9999 23:59:59 GMT\", rule-id=\"far\"");
+}
+
 #[test]
 fn objects_go_when_their_days_are_over() {
     let server = Server::with(&[DAY]);
