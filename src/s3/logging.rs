@@ -7,7 +7,7 @@ use super::{App, Call, Code, Label, S3Error, config, lock};
 use crate::http::{Headers, Request, Response, Sent};
 use crate::limits::MAX_LOG_PREFIX_BYTES;
 use crate::store::{Bucket, ConfigKind, LogKeyFormat, LogTarget};
-use crate::types::{BucketName, Lock, time};
+use crate::types::{BucketName, Lock, ObjectKey, time};
 use crate::xml::{self, Element, Writer};
 use line::{Record, Signed};
 use std::sync::Arc;
@@ -139,7 +139,7 @@ pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
 }
 
 /// PutBucketLogging. The target has to be there and to have the same owner; the owner's grant is
-/// the configuration itself.
+/// the configuration itself. Whoever is not the owner must be allowed to write there as well.
 pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let logging = Logging::parse(&call.document()?)?;
     let bucket = call.bucket()?;
@@ -147,6 +147,11 @@ pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     if let Some(logging) = &logging {
         let target = store.bucket(&logging.target)?.filter(|t| t.owner == bucket.owner);
         let target = target.ok_or_else(no_target)?;
+        if call.requester.id() != Some(&target.owner) {
+            let key = ObjectKey::parse(format!("{}{}", logging.prefix, bucket.name));
+            let key = key.map_err(|_| S3Error::from(Code::KeyTooLongError))?;
+            call.authorize("s3:PutObject", &target.name, Some(&key), None)?;
+        }
         if lock::of_new(&Headers::default(), &target)? != Lock::default() {
             return Err(Code::InvalidTargetBucketForLogging
                 .with("The target bucket for logging must not have a default retention."));
@@ -220,6 +225,8 @@ pub(super) fn note(
             signed: Signed::of(&request.headers, &request.query),
         };
         let mut lines = record.line();
+        // What the client says of itself stands in the line of the request, once.
+        let said = Headers::default();
         for Batched { key, version, error } in &batch {
             let one = Record {
                 operation: "BATCH.DELETE.OBJECT",
@@ -228,6 +235,7 @@ pub(super) fn note(
                 status: error.map_or(204, Code::status),
                 error: error.map(Code::name),
                 bytes_sent: 0,
+                headers: &said,
                 version: version.as_deref(),
                 ..record.clone()
             };

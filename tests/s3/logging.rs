@@ -1,5 +1,6 @@
 //! Access logging of buckets: its configuration, its lines, and that they arrive.
 
+use super::access::{User, statement};
 use crate::support::{Server, shared};
 use std::time::{Duration, Instant};
 
@@ -170,6 +171,40 @@ fn each_object_of_a_batch_has_its_line() {
     assert_eq!(told, expected);
     assert_eq!((&*lines[1][8], lines[1].len()), ("-", 26));
     assert_eq!(lines[1][5], lines[0][5], "the same request");
+}
+
+/// What a client says of itself is bounded, and not told again for each object of a batch.
+#[test]
+fn a_short_request_makes_no_long_log() {
+    let server = Server::with(&[SOON]);
+    let (source, target) = (server.bucket("src"), server.bucket("logs"));
+    enable(&server, &source, &target, "");
+    let body = format!("<Delete>{}</Delete>", "<Object><Key>k</Key></Object>".repeat(1000));
+    let delete = server.post(&format!("/{source}?delete")).anonymous().body(body);
+    delete.header("User-Agent", "\"".repeat(50_000)).send().expect(200);
+    let log = &delivered(&server, &target, 1001)[0].1;
+    assert!(log.len() < 1_000_000, "{} bytes", log.len());
+    let said = log.lines().filter(|line| line.contains("%22%22")).count();
+    assert_eq!(said, 1);
+}
+
+/// Where the log goes is decided by who may write there.
+#[test]
+fn a_log_goes_where_its_sender_may_write() {
+    let server = Server::with(&[SOON]);
+    let (source, target) = (server.bucket("src"), server.bucket("logs"));
+    let user = User::new(&server, "ann");
+    let put = statement("Allow", &["s3:PutBucketLogging"], &format!("arn:aws:s3:::{source}"));
+    user.may(&put);
+    let send = |prefix: &str| {
+        let body = status(&target, prefix, "");
+        user.put(&format!("/{source}?logging")).body(body).send()
+    };
+    send("logs/").expect_error(403, "AccessDenied");
+    let write = statement("Allow", &["s3:PutObject"], &format!("arn:aws:s3:::{target}/logs/*"));
+    user.may(&format!("{put}, {write}"));
+    send("logs/").expect(200);
+    send("other/").expect_error(403, "AccessDenied");
 }
 
 /// A bucket that is its own target: each request gives one line, and the delivery none.

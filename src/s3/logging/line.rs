@@ -85,6 +85,10 @@ fn push_field(line: &mut String, text: &str) {
     push_encoded(line, text, special);
 }
 
+/// What a client says of itself and of us (Referer, User-Agent, Host) is kept up to so many
+/// characters.
+const MAX_SAID_CHARS: usize = 1024;
+
 /// A field in quotes.
 fn push_quoted(line: &mut String, text: &str) {
     line.push_str(" \"");
@@ -149,15 +153,16 @@ impl Record<'_> {
         push_number(&mut line, u64::try_from(self.total_ms).ok());
         push_number(&mut line, u64::try_from(self.turn_around_ms).ok());
         let field = |name| self.headers.get(name).unwrap_or_default();
-        push_quoted(&mut line, field("referer"));
-        push_quoted(&mut line, field("user-agent"));
+        let said = |name| field(name).chars().take(MAX_SAID_CHARS).collect::<String>();
+        push_quoted(&mut line, &said("referer"));
+        push_quoted(&mut line, &said("user-agent"));
         push_field(&mut line, self.version.unwrap_or_default());
         push_field(&mut line, self.host_id);
         push_field(&mut line, self.signed.version);
         // No TLS here, hence no cipher suite.
         push_field(&mut line, "");
         push_field(&mut line, self.signed.place);
-        push_field(&mut line, field("host"));
+        push_field(&mut line, &said("host"));
         // TLS version, access point ARN, aclRequired.
         line.push_str(" - - -\n");
         line
