@@ -1,7 +1,7 @@
 //! What is asked of the gate: an action on a bucket or an object, and the facts of the request that
 //! conditions may look at. Facts are looked up when a policy wants them, never before.
 
-use super::policy::{Context, Key, Who};
+use super::policy::{ANONYMOUS, Context, Key, Who};
 use super::users::User;
 use crate::store::{Bucket, Found, Object, Store, StoreError};
 use crate::types::{BucketName, ObjectKey, VersionId, time};
@@ -230,7 +230,7 @@ impl Context for Question<'_> {
                 Requester::User(user) => user.name.as_str().into(),
                 _ => return None,
             },
-            Key::UserId => self.requester.id().unwrap_or("anonymous").into(),
+            Key::UserId => self.requester.id().unwrap_or(ANONYMOUS).into(),
             Key::SourceArn => format!("arn:aws:s3:::{}", facts.on_behalf_of()?.0).into(),
             Key::SourceAccount => facts.on_behalf_of()?.1.to_owned().into(),
             Key::Header(name) => facts.header(name)?.into(),

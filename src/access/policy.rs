@@ -16,7 +16,7 @@ mod tests;
 #[cfg(test)]
 pub(super) use actions::actions;
 pub use actions::is_action;
-pub use condition::{Condition, Context, Network};
+pub use condition::{ANONYMOUS, Condition, Context, Network};
 pub use key::Key;
 pub use principal::{Principal, Who};
 

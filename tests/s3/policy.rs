@@ -213,3 +213,28 @@ fn addresses_and_schemes_that_a_proxy_tells_of() {
     let get = server.get(&format!("/{bucket}/k")).anonymous();
     get.header("X-Forwarded-Proto", "https").send().expect_error(403, "AccessDenied");
 }
+
+/// Whoever has not signed has a user ID, too; to name it does not make a policy private.
+#[test]
+fn a_policy_for_the_anonymous_is_public() {
+    let server = shared();
+    let bucket = server.bucket("block");
+    server.put(&format!("/{bucket}/k")).body("x").send().expect(200);
+    let open = allow(EVERYBODY, "s3:GetObject", &format!("{bucket}/*"));
+    let with = |operator: &str, id: &str| {
+        let condition = format!("\"Condition\": {{\"{operator}\": {{\"aws:userid\": {id}}}}}");
+        policy(&open.replace("\"Effect\"", &format!("{condition}, \"Effect\"")))
+    };
+    let named = with("StringEquals", "\"anonymous\"");
+    put(server, &bucket, &named).expect(204);
+    server.get(&format!("/{bucket}/k")).anonymous().send().expect(200);
+    let status = server.get(&format!("/{bucket}?policyStatus")).send().expect(200);
+    assert_eq!(status.text("IsPublic"), "true");
+    let resource = format!("/{bucket}?publicAccessBlock");
+    server.put(&resource).body(block([false, false, true, true])).send().expect(200);
+    server.get(&format!("/{bucket}/k")).anonymous().send().expect_error(403, "AccessDenied");
+    put(server, &bucket, &named).expect_error(403, "AccessDenied");
+    let among = with("StringEqualsIgnoreCase", "[\"someone\", \"ANONYMOUS\"]");
+    put(server, &bucket, &among).expect_error(403, "AccessDenied");
+    put(server, &bucket, &with("StringEquals", "\"someone\"")).expect(204);
+}

@@ -8,6 +8,9 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+/// `aws:userid` of whoever has not signed.
+pub const ANONYMOUS: &str = "anonymous";
+
 /// What a request has: the values of a key; `None` if it has none.
 pub trait Context {
     /// The values of a key.
@@ -315,7 +318,11 @@ impl Condition {
         );
         match &self.test {
             Test::Address(networks) => !networks.iter().any(Network::is_wide),
-            Test::Text { patterns, .. } => listed && patterns.iter().all(Pattern::is_fixed),
+            // Whoever has not signed has the user ID `anonymous`.
+            Test::Text { patterns, fold } => {
+                let few = |p: &Pattern| p.is_fixed() && !p.matches(ANONYMOUS, *fold, &|_| None);
+                listed && patterns.iter().all(few)
+            }
             Test::Arn(arns) => listed && arns.iter().flatten().all(Pattern::is_fixed),
             _ => false,
         }
