@@ -97,6 +97,7 @@ fn source_of(call: &Call<'_, '_>) -> Result<SourceName, S3Error> {
     if header.contains('+') && !is_there(call, &name)? {
         // Clients that do not know AWS's reading of `+` mean the character.
         name = parse_source(header, false)?;
+        call.authorize_copy((&name.bucket, &name.key), &[])?;
     }
     if let Err(denied) = call.authorize("s3:GetObject", &name.bucket, Some(&name.key), name.version)
     {
@@ -192,7 +193,7 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
             // They are read there and written here, as by the operations on tags.
             let action = "s3:GetObjectTagging";
             call.authorize(action, &name.bucket, Some(&name.key), name.version)?;
-            call.authorize("s3:PutObjectTagging", &bucket.name, Some(&key), None)?;
+            call.authorize_copy((&name.bucket, &name.key), source.extra.tags.pairs())?;
         }
         let old = encryption::of_source(call, source.extra.seal.as_ref())?;
         let keys = (old.as_ref(), encryption.as_ref());

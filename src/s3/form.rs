@@ -143,10 +143,7 @@ fn admit(
     )?;
     call.signer = Some(auth.identity.clone());
     let requester = app.gate.requester(&auth.identity).ok_or(Code::AccessDenied)?;
-    let tags = match preamble.fields.get("tagging") {
-        Some(document) => tagging::parse(document.as_bytes(), MAX_OBJECT_TAGS)?,
-        None => Tags::default(),
-    };
+    let tags = tags_of(preamble)?;
     call.authorize_form(requester, &key, &headers_of(preamble), tags.pairs())?;
     Ok((key, auth))
 }
@@ -173,13 +170,20 @@ fn metadata_of(preamble: &Preamble) -> Result<crate::store::Meta, S3Error> {
     metadata::collect(fields.iter().map(|(n, v)| (n.as_str(), v.as_str())))
 }
 
-/// The tags and the lock that the fields give. The field for tags is a document.
-fn extra_of(preamble: &Preamble, bucket: &Bucket) -> Result<Extra, S3Error> {
-    let mut extra = object::extra(&Headers::new(&preamble.fields), bucket)?;
-    if let Some(document) = preamble.fields.get("tagging") {
-        extra.tags = tagging::parse(document.as_bytes(), MAX_OBJECT_TAGS)?;
+/// The tags that the fields give: those of a document, or of what PutObject has as a header.
+fn tags_of(preamble: &Preamble) -> Result<Tags, S3Error> {
+    let field = |name: &str| preamble.fields.get(name);
+    match (field("tagging"), field("x-amz-tagging")) {
+        (Some(document), _) => tagging::parse(document.as_bytes(), MAX_OBJECT_TAGS),
+        (None, Some(text)) => tagging::parse_header(text),
+        (None, None) => Ok(Tags::default()),
     }
-    Ok(extra)
+}
+
+/// The tags and the lock that the fields give.
+fn extra_of(preamble: &Preamble, bucket: &Bucket) -> Result<Extra, S3Error> {
+    let extra = object::extra(&Headers::new(&preamble.fields), bucket)?;
+    Ok(Extra { tags: tags_of(preamble)?, ..extra })
 }
 
 /// The answer that the form asks for: a redirect, a document, or nothing.

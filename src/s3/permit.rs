@@ -4,7 +4,7 @@
 use super::table::{Operation, Target};
 use super::uri::{self, Query};
 use super::{Address, App, Call, Code, S3Error, tagging};
-use crate::access::{Ask, Authorized, Denied, Facts, Requester, Why};
+use crate::access::{Ask, Authorized, Denied, Facts, Permission, Requester, Why};
 use crate::auth::{self, AuthConfig};
 use crate::http::{Headers, Method, Request};
 use crate::limits::MAX_OBJECT_TAGS;
@@ -23,14 +23,22 @@ pub struct RequestFacts<'a> {
     said: Vec<(String, String)>,
     /// The tags of a document or a form.
     tags: Option<Vec<(String, String)>>,
-    /// The headers that describe what is written are fields of a form.
-    form: bool,
+    /// The headers that describe what is written are not those of the request: they are fields of a
+    /// form, or what is renamed stays what it is, or it is deleted.
+    apart: bool,
+    /// `bucket/key` of the source of a copy, where the header leaves open which one is meant.
+    source: Option<String>,
 }
 
 impl<'a> RequestFacts<'a> {
     /// Those of a request without a body that matters.
     pub fn new(request: &'a Request, query: &'a Query, auth: &'a AuthConfig) -> Self {
-        Self { request, query, auth, said: Vec::new(), tags: None, form: false }
+        let apart = match request.method {
+            Method::Put => query.has("renameObject"),
+            Method::Post => query.has("delete"),
+            _ => false,
+        };
+        Self { request, query, auth, said: Vec::new(), tags: None, apart, source: None }
     }
 
     /// Adds what the document of PutObjectTagging, PutObjectRetention or PutObjectLegalHold says.
@@ -67,9 +75,47 @@ impl<'a> RequestFacts<'a> {
     fn with_form(mut self, fields: &Headers, tags: &[(String, String)]) -> Self {
         self.said = fields.iter().map(|(name, value)| (name.into(), value.into())).collect();
         self.tags = Some(tags.to_vec());
-        self.form = true;
+        self.apart = true;
         self
     }
+
+    /// Whether it copies an object or a part of one. Elsewhere x-amz-copy-source says nothing.
+    fn copies(&self) -> bool {
+        self.request.method == Method::Put
+            && !self.apart
+            && self.request.headers.get("x-amz-copy-source").is_some()
+    }
+
+    /// What the signature says of the body. That of a presigned URL is unsigned, unless its query
+    /// says otherwise: a header that is not signed cannot.
+    fn payload_hash(&self) -> Option<&str> {
+        let in_query = |wanted: &str| {
+            let mut all = self.query.iter();
+            all.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
+        };
+        let in_header = self.request.headers.get("x-amz-content-sha256");
+        let by_header = self.request.headers.get("authorization").is_some();
+        if by_header {
+            return in_header.or(Some(UNSIGNED_PAYLOAD));
+        }
+        match in_query("X-Amz-Signature").or_else(|| in_query("Signature")) {
+            None => in_header,
+            Some(_) => in_query("X-Amz-Content-Sha256").or(in_header).or(Some(UNSIGNED_PAYLOAD)),
+        }
+    }
+}
+
+/// What stands for the hash of a body that is not signed.
+const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
+
+/// A value as policies write it, where a request may write it in any case.
+fn spelled<'v>(name: &str, value: &'v str) -> &'v str {
+    let known: &[&'static str] = match name {
+        "x-amz-metadata-directive" | "x-amz-tagging-directive" => &["COPY", "REPLACE"],
+        "x-amz-bucket-object-lock-enabled" => &["true", "false"],
+        _ => &[],
+    };
+    known.iter().find(|known| known.eq_ignore_ascii_case(value)).copied().unwrap_or(value)
 }
 
 impl Facts for RequestFacts<'_> {
@@ -85,8 +131,18 @@ impl Facts for RequestFacts<'_> {
 
     fn header(&self, name: &str) -> Option<&str> {
         let said = self.said.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
-        let own = !self.form || matches!(name, "user-agent" | "referer");
-        said.or_else(|| self.request.headers.get(name).filter(|_| own))
+        let form = self.apart && !self.said.is_empty();
+        let own = !self.apart
+            || matches!(name, "user-agent" | "referer")
+            || (!form && matches!(name, "if-match" | "if-none-match"));
+        let value = said.or_else(|| self.request.headers.get(name).filter(|_| own));
+        match name {
+            "x-amz-content-sha256" if !form => self.payload_hash(),
+            // AWS takes nothing else, so a policy that asks for the header asks for this: with an
+            // entity tag that no object has it would be no condition.
+            "if-none-match" => value.filter(|value| *value == "*"),
+            _ => value.map(|value| spelled(name, value)),
+        }
     }
 
     fn parameter(&self, name: &str) -> Option<&str> {
@@ -97,13 +153,22 @@ impl Facts for RequestFacts<'_> {
         if let Some(tags) = &self.tags {
             return Cow::Borrowed(tags);
         }
+        let directive = self.header("x-amz-tagging-directive");
+        let uploads = self.query.has("uploadId");
+        if self.apart || (self.copies() && !uploads && directive != Some("REPLACE")) {
+            // The tags come with what is renamed or copied.
+            return Cow::Borrowed(&[]);
+        }
         let header = self.request.headers.get("x-amz-tagging");
         let tags = header.and_then(|text| tagging::parse_header(text).ok()).unwrap_or_default();
         Cow::Owned(tags.pairs().to_vec())
     }
 
     fn copy_source(&self) -> Option<String> {
-        let header = self.request.headers.get("x-amz-copy-source")?;
+        if self.source.is_some() {
+            return self.source.clone();
+        }
+        let header = self.request.headers.get("x-amz-copy-source").filter(|_| self.copies())?;
         let path = header.split_once("?versionId=").map_or(header, |(path, _)| path);
         let path = uri::decode(path, true)?;
         Some(path.strip_prefix('/').map(str::to_owned).unwrap_or(path))
@@ -147,6 +212,13 @@ const WRITES: [(&str, &str); 4] = [
     ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
 ];
 
+/// Whether the headers ask for an access control list that gives anything to others.
+fn asks_for_list(ask: &Ask<'_>) -> bool {
+    let granted = |permission: &Permission| ask.facts.header(permission.header()).is_some();
+    ask.facts.header("x-amz-acl").is_some_and(|list| list != "private")
+        || Permission::ALL.iter().any(granted)
+}
+
 impl App {
     /// The decision on a row; `None` for those that decide themselves. `document`: the body, of
     /// rows for which it [is read first](reads_first).
@@ -167,7 +239,9 @@ impl App {
         };
         let version = facts.parameter("versionId").and_then(VersionId::parse);
         let (bucket, key) = (address.bucket.as_ref(), address.key.as_ref());
-        let version = version.filter(|_| row.target == Target::Object);
+        // What is written is no version of before.
+        let old = row.target == Target::Object && row.action != "s3:PutObject";
+        let version = version.filter(|_| old);
         let action = if version.is_some() { of_version(row.action) } else { row.action };
         let ask = Ask { action, bucket, key, version, facts: &facts };
         let result = match self.gate.authorize(requester, &ask) {
@@ -203,10 +277,7 @@ impl App {
     /// need the actions for it.
     fn may_write(&self, authorized: Authorized, ask: &Ask<'_>) -> Result<Authorized, Denied> {
         let requester = authorized.requester();
-        let lists = ask.facts.header("x-amz-acl").is_some_and(|list| list != "private")
-            || crate::access::Permission::ALL
-                .iter()
-                .any(|permission| ask.facts.header(permission.header()).is_some());
+        let lists = asks_for_list(ask);
         let tags = !ask.facts.tags().is_empty();
         let asked = WRITES.iter().filter(|(header, _)| ask.facts.header(header).is_some());
         let mut actions: Vec<&str> = asked.map(|(_, action)| *action).collect();
@@ -269,9 +340,32 @@ impl Call<'_, '_> {
     ) -> Result<Authorized, S3Error> {
         let action = if version.is_some() { of_version(action) } else { action };
         let facts = self.facts();
-        let ask = Ask { action, bucket: Some(bucket), key, version, facts: &facts };
-        let authorized = self.app.gate.authorize(&self.requester, &ask);
-        authorized.map_err(|denied| self.app.refusal(denied, Some(bucket)))
+        self.decide(&Ask { action, bucket: Some(bucket), key, version, facts: &facts })
+    }
+
+    fn decide(&self, ask: &Ask<'_>) -> Result<Authorized, S3Error> {
+        let authorized = self.app.gate.authorize(&self.requester, ask);
+        authorized.map_err(|denied| self.app.refusal(denied, ask.bucket))
+    }
+
+    /// Decides again on writing the object of the request, now that it is known what its copy is
+    /// made of. `source`: the bucket and the key; `tags`: those that come with it.
+    pub fn authorize_copy(
+        &self,
+        source: (&BucketName, &ObjectKey),
+        tags: &[(String, String)],
+    ) -> Result<(), S3Error> {
+        let facts = RequestFacts {
+            source: Some(format!("{}/{}", source.0, source.1)),
+            tags: (!tags.is_empty()).then(|| tags.to_vec()),
+            ..self.facts()
+        };
+        let actions = ["s3:PutObject", "s3:PutObjectTagging"];
+        for action in &actions[..if tags.is_empty() { 1 } else { 2 }] {
+            let (bucket, key) = (Some(self.bucket_name()?), Some(self.key()?));
+            self.decide(&Ask { action, bucket, key, version: None, facts: &facts })?;
+        }
+        Ok(())
     }
 
     /// For a POST form, whose signature is in its body: sets who sent it, and decides. `fields`:

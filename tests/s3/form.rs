@@ -23,6 +23,7 @@ struct Form<'a> {
     signer: Signer,
     filename: String,
     body: Vec<u8>,
+    headers: Vec<(&'static str, String)>,
 }
 
 impl<'a> Form<'a> {
@@ -37,7 +38,14 @@ impl<'a> Form<'a> {
             signer: Signer::default(),
             filename: "file.txt".to_owned(),
             body: b"body".to_vec(),
+            headers: Vec::new(),
         }
+    }
+
+    /// Sends x-amz-copy-source as a header of the request.
+    fn copying(mut self, source: &str) -> Self {
+        self.headers.push(("x-amz-copy-source", source.to_owned()));
+        self
     }
 
     /// A field that the policy demands as it is.
@@ -100,7 +108,10 @@ impl<'a> Form<'a> {
         body.extend_from_slice(&self.body);
         body.extend_from_slice(b"\r\n--BOUNDARY\r\nContent-Disposition: form-data; ");
         body.extend_from_slice(b"name=\"submit\"\r\n\r\nUpload\r\n--BOUNDARY--\r\n");
-        let post = self.server.post(&format!("/{}", self.bucket)).anonymous().body(body);
+        let mut post = self.server.post(&format!("/{}", self.bucket)).anonymous().body(body);
+        for (name, value) in self.headers {
+            post = post.header(name, value);
+        }
         post.header("Content-Type", "multipart/form-data; boundary=BOUNDARY").send()
     }
 }
@@ -328,6 +339,21 @@ fn a_form_needs_permission() {
         post.header("Content-Type", "multipart/form-data; boundary=B").send()
     };
     unsigned().expect_error(403, "AccessDenied");
+    // Conditions see the tags of a form, in whichever field they are; and it copies nothing.
+    let all = statement("Allow", &["s3:*"], "*");
+    let deny = statement("Deny", &["s3:PutObject"], "*");
+    let when = |condition: &str| {
+        let deny = deny.replace("\"Effect\"", &format!("\"Condition\": {condition}, \"Effect\""));
+        user.may(&format!("{all}, {deny}"));
+    };
+    when("{\"StringEquals\": {\"s3:RequestObjectTag/class\": \"secret\"}}");
+    form("in/k").field("x-amz-tagging", "class=open").send().expect(204);
+    let tags = server.get(&format!("/{bucket}/in/k?tagging")).send().expect(200);
+    assert_eq!(tags.all("Value"), ["open"]);
+    let secret = form("in/k").field("x-amz-tagging", "class=secret").send();
+    secret.expect_error(403, "AccessDenied");
+    when("{\"StringNotLike\": {\"s3:x-amz-copy-source\": \"a/*\"}}");
+    form("in/k").copying("/a/b").send().expect_error(403, "AccessDenied");
     let list = server.put(&format!("/{bucket}?acl")).header("x-amz-acl", "public-read-write");
     list.send().expect(200);
     unsigned().expect(204);

@@ -1,6 +1,6 @@
 //! Policies of buckets and the public access block.
 
-use super::access::User;
+use super::access::{User, statement};
 use crate::support::{Response, Server, shared};
 
 fn policy(statements: &str) -> String {
@@ -212,6 +212,141 @@ fn addresses_and_schemes_that_a_proxy_tells_of() {
     put(server, &bucket, &policy(&from)).expect(204);
     let get = server.get(&format!("/{bucket}/k")).anonymous();
     get.header("X-Forwarded-Proto", "https").send().expect_error(403, "AccessDenied");
+}
+
+// ---- what conditions see -----------------------------------------------------------------
+
+/// A user that may do everything but `actions` under a condition, and a bucket with objects `k` and
+/// `tagged`, which has the tag `class=secret`.
+fn restricted<'a>(server: &'a Server, actions: &[&str], condition: &str) -> (User<'a>, String) {
+    let bucket = server.bucket("condition");
+    server.put(&format!("/{bucket}/k")).body("x").send().expect(200);
+    let tagged = server.put(&format!("/{bucket}/tagged")).header("x-amz-tagging", "class=secret");
+    tagged.body("x").send().expect(200);
+    let user = User::new(server, "ann");
+    let deny = statement("Deny", actions, "*").replace(
+        "\"Effect\"",
+        &format!("\"Condition\": {{{}}}, \"Effect\"", condition.replace("BUCKET", &bucket)),
+    );
+    user.may(&format!("{}, {deny}", statement("Allow", &["s3:*"], "*")));
+    (user, bucket)
+}
+
+#[test]
+fn the_hash_of_a_presigned_body_cannot_be_made_up() {
+    let server = Server::start();
+    let unsigned = "\"StringEquals\": {\"s3:x-amz-content-sha256\": \"UNSIGNED-PAYLOAD\"}";
+    let (user, bucket) = restricted(&server, &["s3:PutObject"], unsigned);
+    let put = || user.put(&format!("/{bucket}/k")).body("y");
+    put().send().expect(200);
+    put().payload_hash("UNSIGNED-PAYLOAD").send().expect_error(403, "AccessDenied");
+    put().presigned(60).send().expect_error(403, "AccessDenied");
+    let url = put().query("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD").presigned(60).message();
+    let hash = crate::support::sign::sha256_hex("y");
+    url.header("x-amz-content-sha256", &hash).send().expect_error(403, "AccessDenied");
+}
+
+#[test]
+fn values_in_any_case_are_seen() {
+    let server = Server::start();
+    let replace = "\"StringEquals\": {\"s3:x-amz-metadata-directive\": \"REPLACE\"}";
+    let (user, bucket) = restricted(&server, &["s3:PutObject"], replace);
+    let copy = |directive: &str| {
+        let copy = user.put(&format!("/{bucket}/copy"));
+        let copy = copy.header("x-amz-copy-source", format!("/{bucket}/k"));
+        copy.header("x-amz-metadata-directive", directive).send()
+    };
+    copy("copy").expect(200);
+    copy("REPLACE").expect_error(403, "AccessDenied");
+    copy("replace").expect_error(403, "AccessDenied");
+}
+
+/// AWS's own example of a bucket in which nothing is overwritten.
+#[test]
+fn a_condition_that_holds_for_every_object_is_none() {
+    let server = Server::start();
+    let missing = "\"Null\": {\"s3:if-none-match\": \"true\"}";
+    let (user, bucket) = restricted(&server, &["s3:PutObject"], missing);
+    let put = |key: &str, value: &str| {
+        user.put(&format!("/{bucket}/{key}")).header("If-None-Match", value).body("y").send()
+    };
+    put("new", "*").expect(200);
+    put("k", "*").expect_error(412, "PreconditionFailed");
+    put("k", "\"no-such-tag\"").expect_error(403, "AccessDenied");
+    let answer = user.put(&format!("/{bucket}/k")).body("y").send();
+    answer.expect_error(403, "AccessDenied");
+    assert_eq!(server.get(&format!("/{bucket}/k")).send().expect(200).body, b"x");
+}
+
+#[test]
+fn tags_that_come_with_a_copy_are_seen() {
+    let server = Server::start();
+    let secret = "\"StringEquals\": {\"s3:RequestObjectTag/class\": \"secret\"}";
+    for action in ["s3:PutObject", "s3:PutObjectTagging"] {
+        let (user, bucket) = restricted(&server, &[action], secret);
+        let copy = |from: &str| {
+            let copy = user.put(&format!("/{bucket}/copy"));
+            copy.header("x-amz-copy-source", format!("/{bucket}/{from}"))
+        };
+        copy("tagged").send().expect_error(403, "AccessDenied");
+        copy("k").send().expect(200);
+        let replace = copy("tagged").header("x-amz-tagging-directive", "replace");
+        replace.send().expect(200);
+        user.command("remove");
+    }
+    // And a header that does nothing fulfils nothing.
+    let needed = "\"StringNotEquals\": {\"s3:RequestObjectTag/class\": \"open\"}";
+    let (user, bucket) = restricted(&server, &["s3:PutObject"], needed);
+    let copy = || {
+        let copy = user.put(&format!("/{bucket}/copy")).header("x-amz-tagging", "class=open");
+        copy.header("x-amz-copy-source", format!("/{bucket}/k"))
+    };
+    copy().send().expect_error(403, "AccessDenied");
+    copy().header("x-amz-tagging-directive", "REPLACE").send().expect(200);
+}
+
+#[test]
+fn the_source_of_a_copy_is_seen_where_there_is_one() {
+    let server = Server::start();
+    let elsewhere = "\"StringNotLike\": {\"s3:x-amz-copy-source\": \"BUCKET/open/*\"}";
+    let (user, bucket) = restricted(&server, &["s3:PutObject"], elsewhere);
+    let open = format!("/{bucket}/open/k");
+    server.put(&open).body("x").send().expect(200);
+    let to = |query: &str| {
+        let put = user.put(&format!("/{bucket}/to{query}"));
+        put.header("x-amz-copy-source", &*open)
+    };
+    to("").send().expect(200);
+    let rename = to("?renameObject").header("x-amz-rename-source", format!("/{bucket}/k"));
+    rename.send().expect_error(403, "AccessDenied");
+    let upload = user.request("POST", &format!("/{bucket}/to?uploads"));
+    upload.header("x-amz-copy-source", &*open).send().expect_error(403, "AccessDenied");
+    user.command("remove");
+    // Where a `+` is not a space, the condition knows it, too.
+    let plus = "\"StringEquals\": {\"s3:x-amz-copy-source\": \"BUCKET/a+b\"}";
+    let (user, bucket) = restricted(&server, &["s3:PutObject"], plus);
+    server.object("PUT", &bucket, "a+b").body("x").send().expect(200);
+    for source in ["a+b", "a%2Bb"] {
+        let copy = user.put(&format!("/{bucket}/copy"));
+        let copy = copy.header("x-amz-copy-source", format!("/{bucket}/{source}"));
+        copy.send().expect_error(403, "AccessDenied");
+    }
+}
+
+/// The tags of a version of before say nothing of what is overwritten now.
+#[test]
+fn a_write_is_about_the_present_object() {
+    let server = Server::start();
+    let locked = "\"StringEquals\": {\"s3:ExistingObjectTag/locked\": \"yes\"}";
+    let (user, bucket) = restricted(&server, &["s3:PutObject"], locked);
+    let on = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    server.put(&format!("/{bucket}?versioning")).body(on).send().expect(200);
+    let put = server.put(&format!("/{bucket}/k")).header("x-amz-tagging", "locked=yes");
+    put.body("y").send().expect(200);
+    for version in ["", "&versionId=null"] {
+        let upload = user.request("POST", &format!("/{bucket}/k?uploads{version}"));
+        upload.send().expect_error(403, "AccessDenied");
+    }
 }
 
 /// Whoever has not signed has a user ID, too; to name it does not make a policy private.
