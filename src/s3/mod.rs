@@ -111,6 +111,8 @@ pub struct Call<'a, 'b> {
     /// Who signed the form in the body, if there is one.
     signer: Option<Identity>,
     bucket: Option<&'a BucketName>,
+    /// The number of the bucket that was there when the request came.
+    home: Option<i64>,
     key: Option<&'a ObjectKey>,
     /// Objects that a request names in its document, for the bucket's access log.
     batch: Vec<logging::Batched>,
@@ -147,9 +149,11 @@ impl Call<'_, '_> {
     }
 
     /// The bucket of the request, or NoSuchBucket; AccessDenied if the client expects another owner.
+    /// One that was made under the same name after the request came is not the one that was decided
+    /// on.
     pub fn bucket(&self) -> Result<Arc<store::Bucket>, S3Error> {
         let name = self.bucket_name()?;
-        let bucket = self.app.store.bucket(name)?;
+        let bucket = self.app.store.bucket(name)?.filter(|bucket| self.home == Some(bucket.id));
         let bucket = bucket.ok_or_else(|| {
             S3Error::from(Code::NoSuchBucket).element("BucketName", name.as_str())
         })?;
@@ -316,6 +320,7 @@ impl App {
             read: None,
             signer: None,
             bucket: address.bucket.as_ref(),
+            home: label.home.as_ref().map(|bucket| bucket.id),
             key: address.key.as_ref(),
             batch: Vec::new(),
             memory: None,
@@ -325,10 +330,14 @@ impl App {
         if anonymous && call.payload.is_some() && (first || permit::decides_itself(row)) {
             call.stranger = Some(self.rooms.strangers.take(1)?);
         }
-        if first {
-            let read = call.read_body(MAX_UNDECIDED_BYTES)?;
+        if row.body == table::Body::Document {
+            let most = if first { MAX_UNDECIDED_BYTES } else { MAX_DOCUMENT_BYTES };
+            let read = call.read_body(most)?;
+            // It may have been on its way for long: who may send it is decided now.
+            call.requester = self.gate.requester(&proven.identity).ok_or(Code::AccessDenied)?;
             let facts = RequestFacts::new(request, &query, &self.auth);
-            call.authorized = self.may(&call.requester, row, &address, facts, Some(&read.0))?;
+            let document = first.then_some(&read.0[..]);
+            call.authorized = self.may(&call.requester, row, &address, facts, document)?;
             call.read = Some(read);
         }
         let result = (row.run)(&mut call);

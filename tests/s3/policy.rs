@@ -1,7 +1,7 @@
 //! Policies of buckets and the public access block.
 
 use super::access::{User, statement};
-use crate::support::{Response, Server, shared};
+use crate::support::{Message, Response, Server, shared};
 
 fn policy(statements: &str) -> String {
     format!("{{\"Version\": \"2012-10-17\", \"Statement\": [{statements}]}}")
@@ -347,6 +347,93 @@ fn a_write_is_about_the_present_object() {
         let upload = user.request("POST", &format!("/{bucket}/k?uploads{version}"));
         upload.send().expect_error(403, "AccessDenied");
     }
+}
+
+/// A document that arrives slowly is for the bucket that was there when it began to.
+#[test]
+fn a_decision_is_for_the_bucket_that_was_there() {
+    let server = Server::start();
+    let (ann, bob) = (User::with_buckets(&server, "ann"), User::with_buckets(&server, "bob"));
+    for (by_root, answer) in [(false, (403, "AccessDenied")), (true, (404, "NoSuchBucket"))] {
+        let bucket = server.free_name("race");
+        ann.put(&format!("/{bucket}")).send().expect(200);
+        let open = policy(&allow(EVERYBODY, "s3:*", &format!("{bucket}/*")));
+        let resource = format!("/{bucket}?policy");
+        let late = if by_root { server.put(&resource) } else { ann.put(&resource) };
+        let late = late.body(&open).message();
+        let (begun, rest) = late.body.split_at(open.len() - 1);
+        let mut connection = server.connect();
+        connection.write(late.head());
+        connection.write(begun);
+        // Until it has been decided on and waits for its document.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        ann.request("DELETE", &format!("/{bucket}")).send().expect(204);
+        bob.put(&format!("/{bucket}")).send().expect(200);
+        connection.write(rest);
+        connection.response("PUT").expect("an answer").expect_error(answer.0, answer.1);
+        server.get(&resource).send().expect_error(404, "NoSuchBucketPolicy");
+    }
+}
+
+/// Whoever was shut out while its document was on the way does not get it through.
+#[test]
+fn a_decision_is_made_when_the_document_is_there() {
+    let server = Server::start();
+    let bucket = server.bucket("late");
+    let ann = User::new(&server, "ann");
+    ann.may(&statement("Allow", &["s3:PutBucketPolicy", "s3:DeleteObject"], "*"));
+    server.put(&format!("/{bucket}/k")).body("x").send().expect(200);
+    let open = policy(&allow(EVERYBODY, "s3:GetObject", &format!("{bucket}/*")));
+    let delete = "<Delete><Object><Key>k</Key></Object></Delete>";
+    let late = [
+        ann.put(&format!("/{bucket}?policy")).body(&open).message(),
+        ann.request("POST", &format!("/{bucket}?delete")).body(delete).message(),
+    ];
+    let begin = |message: &Message| {
+        let mut connection = server.connect();
+        connection.write(message.head());
+        connection.write(&message.body[..message.body.len() - 1]);
+        connection
+    };
+    let begun = late.each_ref().map(begin);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    ann.command("disable");
+    for (message, mut connection) in late.iter().zip(begun) {
+        connection.write(&message.body[message.body.len() - 1..]);
+        let answer = connection.response(&message.method).expect("an answer");
+        answer.expect_error(403, "AccessDenied");
+    }
+    server.get(&format!("/{bucket}/k")).send().expect(200);
+    server.get(&format!("/{bucket}?policy")).send().expect_error(404, "NoSuchBucketPolicy");
+}
+
+/// A list that arrives slowly is for the object that was there when it had arrived.
+#[test]
+fn a_decision_on_a_list_is_for_the_object_that_is_there() {
+    let server = Server::start();
+    let bucket = server.bucket("race");
+    let (ann, bob) = (User::new(&server, "ann"), User::new(&server, "bob"));
+    let who = "{\"AWS\": [\"arn:aws:iam:::user/ann\", \"arn:aws:iam:::user/bob\"]}";
+    put(&server, &bucket, &policy(&allow(who, "s3:PutObject", &format!("{bucket}/*")))).expect(204);
+    let target = format!("/{bucket}/k");
+    ann.put(&target).body("ann's").send().expect(200);
+    let list = format!(
+        "<AccessControlPolicy><Owner><ID>{}</ID></Owner><AccessControlList><Grant><Grantee \
+         xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"Group\"><URI>\
+         http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee><Permission>READ\
+         </Permission></Grant></AccessControlList></AccessControlPolicy>",
+        ann.id
+    );
+    let late = ann.put(&format!("{target}?acl")).body(&list).message();
+    let (begun, rest) = late.body.split_at(list.len() - 1);
+    let mut connection = server.connect();
+    connection.write(late.head());
+    connection.write(begun);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    bob.put(&target).body("bob's").send().expect(200);
+    connection.write(rest);
+    connection.response("PUT").expect("an answer").expect_error(403, "AccessDenied");
+    server.get(&target).anonymous().send().expect_error(403, "AccessDenied");
 }
 
 /// Whoever has not signed has a user ID, too; to name it does not make a policy private.

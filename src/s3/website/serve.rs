@@ -202,6 +202,7 @@ impl App {
             read: None,
             signer: None,
             bucket: Some(&bucket.name),
+            home: Some(bucket.id),
             key: Some(key),
             batch: Vec::new(),
             memory: None,
