@@ -62,6 +62,9 @@ pub const MAX_DOCUMENT_BYTES: u64 = 2 * 1024 * 1024;
 /// Request documents that are in memory at the same time, all together, in bytes as they arrive; one
 /// more is answered 503 SlowDown.
 pub const MAX_DOCUMENTS_BYTES: u64 = 32 * 1024 * 1024;
+/// The same for requests without a signature in their heads, which have room of their own: a few of
+/// them that stall must not shut out those who sign.
+pub const MAX_UNSIGNED_DOCUMENTS_BYTES: u64 = 8 * 1024 * 1024;
 /// A document that is read before it is decided whether its sender may send it (tags, retention,
 /// legal hold), in bytes.
 pub const MAX_UNDECIDED_BYTES: u64 = 64 * 1024;

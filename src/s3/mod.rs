@@ -190,7 +190,9 @@ impl Call<'_, '_> {
         let Some(mut payload) = self.payload.take() else { return Ok(Default::default()) };
         let mut document = Vec::new();
         let mut chunk = [0u8; 8192];
-        let mut memory = self.app.rooms.documents.take(0)?;
+        let rooms = &self.app.rooms;
+        let room = if self.stranger.is_some() { &rooms.unsigned } else { &rooms.documents };
+        let mut memory = room.take(0)?;
         loop {
             let n = payload.read(&mut chunk)?;
             if n == 0 {

@@ -3,7 +3,7 @@
 //! of both as there are threads.
 
 use super::{Code, S3Error};
-use crate::limits::{MAX_DOCUMENTS_BYTES, MAX_STRANGERS};
+use crate::limits::{MAX_DOCUMENTS_BYTES, MAX_STRANGERS, MAX_UNSIGNED_DOCUMENTS_BYTES};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An amount of something, of which requests take some for a time.
@@ -56,6 +56,8 @@ impl Drop for Taken<'_> {
 pub struct Rooms {
     /// Bytes of documents.
     pub documents: Room,
+    /// Bytes of documents of which it is not known who sent them.
+    pub unsigned: Room,
     /// Requests whose bodies are read before it is known who sent them.
     pub strangers: Room,
 }
@@ -65,7 +67,11 @@ impl Rooms {
     pub fn new(threads: usize) -> Self {
         let threads = u64::try_from(threads).unwrap_or(u64::MAX);
         let strangers = (threads / 2).clamp(1, MAX_STRANGERS);
-        Self { documents: Room::new(MAX_DOCUMENTS_BYTES), strangers: Room::new(strangers) }
+        Self {
+            documents: Room::new(MAX_DOCUMENTS_BYTES),
+            unsigned: Room::new(MAX_UNSIGNED_DOCUMENTS_BYTES),
+            strangers: Room::new(strangers),
+        }
     }
 }
 

@@ -98,3 +98,21 @@ fn documents_take_bounded_memory() {
     let body = "<Delete><Object><Key>k</Key></Object></Delete>";
     server.post(&format!("/{bucket}?delete")).body(body).send().expect(200);
 }
+
+/// Those who have not signed and stall keep no room from those who have.
+#[test]
+fn documents_of_strangers_leave_room_for_others() {
+    let server = Server::start();
+    let bucket = server.bucket("documents");
+    let head =
+        format!("POST /{bucket}?delete HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n");
+    let mut held = Vec::new();
+    // The small ones fill the room that the large ones leave.
+    for bytes in [1_990_000, 100_000, 10_000, 1000] {
+        let begun = format!("{head}{}", " ".repeat(bytes));
+        held.extend(stalled(&server, 20, begun.as_bytes()));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let body = format!("<Delete><Object><Key>k</Key></Object></Delete>{}", " ".repeat(2000));
+    server.post(&format!("/{bucket}?delete")).body(body).send().expect(200);
+}
