@@ -251,6 +251,7 @@ impl App {
                     self.gate.authorize(requester, &Ask { action, ..ask }).map(|_| authorized)
                 }
                 _ if row.action == "s3:PutObject" => self.may_write(authorized, &ask),
+                "CreateBucket" => self.may_make(authorized, &ask),
                 _ => Ok(authorized),
             },
             denied => denied,
@@ -292,6 +293,27 @@ impl App {
             };
             let denied = !verdict.why.is_absence();
             if !verdict.allowed && (denied || !implied) {
+                return Err(Denied::No(verdict.why));
+            }
+        }
+        Ok(authorized)
+    }
+
+    /// Whether a bucket may be made with what its headers ask for. It will belong to whoever makes
+    /// it, who may do all of that then, unless a policy of the user denies it.
+    fn may_make(&self, authorized: Authorized, ask: &Ask<'_>) -> Result<Authorized, Denied> {
+        let asked = |header: &str| ask.facts.header(header);
+        let mut actions = Vec::new();
+        actions.extend(asks_for_list(ask).then_some("s3:PutBucketAcl"));
+        if asked("x-amz-object-ownership").is_some() {
+            actions.push("s3:PutBucketOwnershipControls");
+        }
+        if asked("x-amz-bucket-object-lock-enabled") == Some("true") {
+            actions.extend(["s3:PutBucketObjectLockConfiguration", "s3:PutBucketVersioning"]);
+        }
+        for action in actions {
+            let verdict = self.gate.verdict(authorized.requester(), &Ask { action, ..*ask })?;
+            if !verdict.allowed && matches!(verdict.why, Why::UserPolicy(..)) {
                 return Err(Denied::No(verdict.why));
             }
         }

@@ -352,6 +352,33 @@ fn buckets_of_users() {
     ann.request("DELETE", &format!("/{of_ann}")).send().expect(204);
 }
 
+/// What a user may not do with its bucket it cannot do by making one either.
+#[test]
+fn a_bucket_is_made_with_what_is_not_denied() {
+    let server = Server::start();
+    let user = User::new(&server, "ann");
+    let cases = [
+        ("x-amz-acl", "public-read", "s3:PutBucketAcl"),
+        (
+            "x-amz-grant-write",
+            "uri=http://acs.amazonaws.com/groups/global/AllUsers",
+            "s3:PutBucketAcl",
+        ),
+        ("x-amz-object-ownership", "BucketOwnerEnforced", "s3:PutBucketOwnershipControls"),
+        ("x-amz-bucket-object-lock-enabled", "True", "s3:PutBucketObjectLockConfiguration"),
+        ("x-amz-bucket-object-lock-enabled", "true", "s3:PutBucketVersioning"),
+    ];
+    let create = statement("Allow", &["s3:CreateBucket"], "*");
+    for (name, value, action) in cases {
+        let bucket = server.free_name("made");
+        let make = || user.put(&format!("/{bucket}")).header(name, value).send();
+        user.may(&format!("{create}, {}", statement("Deny", &[action], "*")));
+        make().expect_error(403, "AccessDenied");
+        user.may(&create);
+        make().expect(200);
+    }
+}
+
 #[test]
 fn decisions_are_explained() {
     let server = Server::start();
