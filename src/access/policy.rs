@@ -118,7 +118,8 @@ impl Statement {
         self.actions.has(|action| action.matches(request.action, true, &variable))
             && self.principals.as_ref().is_none_or(|principals| principals.has(who))
             && self.resources.as_ref().is_none_or(|resources| {
-                resources.has(|resource| resource.matches(request.resource, false, &variable))
+                let text: Vec<char> = request.resource.chars().collect();
+                resources.has(|resource| resource.matches_chars(&text, false, &variable))
             })
             && self.conditions.iter().all(|condition| condition.holds(request.context))
     }

@@ -105,6 +105,18 @@ impl<'a> RequestFacts<'a> {
     }
 }
 
+/// What a client says of itself (User-Agent, Referer) is compared up to so many bytes: it can say
+/// what it likes, and DeleteObjects has it compared for each of its keys.
+const MAX_SAID_BYTES: usize = 2048;
+
+fn shortened(value: &str) -> &str {
+    let mut end = value.len().min(MAX_SAID_BYTES);
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    &value[..end]
+}
+
 /// What stands for the hash of a body that is not signed.
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
@@ -141,6 +153,7 @@ impl Facts for RequestFacts<'_> {
             // AWS takes nothing else, so a policy that asks for the header asks for this: with an
             // entity tag that no object has it would be no condition.
             "if-none-match" => value.filter(|value| *value == "*"),
+            "user-agent" | "referer" => value.map(shortened),
             _ => value.map(|value| spelled(name, value)),
         }
     }

@@ -460,3 +460,25 @@ fn a_policy_for_the_anonymous_is_public() {
     put(server, &bucket, &among).expect_error(403, "AccessDenied");
     put(server, &bucket, &with("StringEquals", "\"someone\"")).expect(204);
 }
+
+/// Each key of DeleteObjects is decided on by itself.
+#[test]
+fn a_long_header_makes_no_decision_slow() {
+    let server = shared();
+    let bucket = server.bucket("policy");
+    let patterns: Vec<String> = (0..1000).map(|n| format!("\"*a*{n}\"")).collect();
+    let condition = format!(
+        "\"Condition\": {{\"StringLike\": {{\"aws:UserAgent\": [{}]}}}}, \"Effect\"",
+        patterns.join(",")
+    );
+    let delete = allow(EVERYBODY, "s3:DeleteObject", &format!("{bucket}/*"));
+    put(server, &bucket, &policy(&delete.replace("\"Effect\"", &condition))).expect(204);
+    let keys = "<Object><Key>k</Key></Object>".repeat(500);
+    let delete = server.post(&format!("/{bucket}?delete")).anonymous();
+    let delete = delete.body(format!("<Delete>{keys}</Delete>"));
+    let began = std::time::Instant::now();
+    let answer = delete.header("User-Agent", "b".repeat(60_000)).send().expect(200);
+    assert_eq!(answer.all("Code").len(), 500);
+    let took = began.elapsed();
+    assert!(took < std::time::Duration::from_secs(20), "{took:?}");
+}

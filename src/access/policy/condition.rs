@@ -343,7 +343,8 @@ impl Test {
     fn names(&self, value: &str, variable: &Values<'_>) -> bool {
         match self {
             Self::Text { patterns, fold } => {
-                patterns.iter().any(|pattern| pattern.matches(value, *fold, variable))
+                let text: Vec<char> = value.chars().collect();
+                patterns.iter().any(|pattern| pattern.matches_chars(&text, *fold, variable))
             }
             Self::Arn(arns) => arn_parts(value).is_some_and(|parts| {
                 let same = |arn: &[Pattern; 6]| {

@@ -72,9 +72,12 @@ impl Pattern {
     /// Whether a text matches. `fold`: without regard to case. A variable without a value, and
     /// without a default, matches nothing.
     pub fn matches(&self, text: &str, fold: bool, value: &Values<'_>) -> bool {
-        let Some(pieces) = self.filled(value) else { return false };
-        let text: Vec<char> = text.chars().collect();
-        glob(&pieces, &text, fold)
+        self.matches_chars(&text.chars().collect::<Vec<_>>(), fold, value)
+    }
+
+    /// The same for a text that many patterns are compared with.
+    pub fn matches_chars(&self, text: &[char], fold: bool, value: &Values<'_>) -> bool {
+        self.filled(value).is_some_and(|pieces| glob(&pieces, text, fold))
     }
 
     /// Whether what stands before the first `/` matches the name of a bucket; a variable may stand
