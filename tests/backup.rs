@@ -104,6 +104,46 @@ fn fill(store: &Store) {
     store.put_object(plain.id, new, Precondition::default()).unwrap().unwrap();
 }
 
+/// Sets the moment of a snapshot forward, as if the clock had been ahead then.
+fn from_the_future(dest: &Path, snapshot: &str) -> String {
+    let of = |name: &str| dest.join("snapshots").join(name);
+    let (later, file) = ("29".to_owned() + &snapshot[2..], of(snapshot).join("manifest.json"));
+    let mut manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let moment = manifest["moment_ms"].as_i64().unwrap() + 900 * 365 * 86_400_000;
+    manifest["moment_ms"] = moment.into();
+    std::fs::write(&file, manifest.to_string()).unwrap();
+    std::fs::rename(of(snapshot), of(&later)).unwrap();
+    later
+}
+
+/// The clock was ahead when the last snapshot was made, and is right again.
+#[test]
+fn a_further_snapshot_is_the_newest_whatever_the_clock_says() {
+    let folder = Folder::in_memory("backup");
+    let (data, dest, back) =
+        (folder.path().join("d"), folder.path().join("b"), folder.path().join("r"));
+    let store = open(&data);
+    let b = bucket(&store, "plain");
+    put_ok(&store, &b, "k", b"before");
+    let keep = BackupConfig { keep: Some(1), ..backup_config(&data, &dest) };
+    let ahead = from_the_future(&dest, &run(&keep).snapshot);
+    put_ok(&store, &b, "k", b"after");
+    let report = run(&keep);
+    assert_eq!(report.removed, [ahead]);
+    let names: Vec<String> = BackupDir::open(&dest)
+        .unwrap()
+        .snapshots()
+        .unwrap()
+        .into_iter()
+        .map(|snapshot| snapshot.name)
+        .collect();
+    assert_eq!(names, std::slice::from_ref(&report.snapshot));
+    assert_eq!(bring_back(&restore_config(&dest, &back)).snapshot, Some(report.snapshot));
+    let restored = open(&back);
+    assert_eq!(get(&restored, &bucket(&restored, "plain"), "k").unwrap(), b"after");
+}
+
 /// The bytes of every file below `buckets/`, by path.
 fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let (mut found, mut folders) = (BTreeMap::new(), vec![dir.join("buckets")]);

@@ -19,7 +19,8 @@ const FORMAT: u64 = 1;
 /// What belongs to a snapshot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Manifest {
-    /// All that was acknowledged before this moment is in it; milliseconds since 1970.
+    /// All that was acknowledged before this moment is in it; milliseconds since 1970. After that
+    /// of every snapshot before it, also where the clock was set back.
     pub moment_ms: i64,
     /// When it was complete, in milliseconds since 1970.
     pub finished_ms: i64,

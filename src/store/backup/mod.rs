@@ -178,6 +178,14 @@ impl BackupDir {
         Ok(found)
     }
 
+    /// The moment of the newest snapshot, in milliseconds since 1970.
+    fn newest_ms(&self) -> Result<Option<i64>, StoreError> {
+        // One that cannot be read now keeps nobody from making another.
+        let read = |entry: &std::fs::DirEntry| Snapshot::read(&entry.path()).ok();
+        let found = read_dir(&self.snapshots_dir())?;
+        Ok(found.iter().filter_map(read).map(|snapshot| snapshot.manifest.moment_ms).max())
+    }
+
     /// Keeps others from writing it until this is dropped. `None` where there is no lock to take,
     /// as in a copy of a backup.
     pub fn lock_shared(&self) -> Result<Option<File>, BackupError> {

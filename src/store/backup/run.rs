@@ -78,7 +78,8 @@ pub fn backup(config: &BackupConfig, watch: &mut Watch<'_>) -> Result<BackupRepo
     clear(&dir)?;
     // In this order: what the snapshot names is held.
     let held = hold::hold(&config.data_dir)?;
-    let moment_ms = now_ms();
+    // After all others, whatever the clock says: the newest is what is restored and kept.
+    let moment_ms = now_ms().max(dir.newest_ms()?.map_or(0, |newest| newest.saturating_add(1)));
     let snapshot = name_of(moment_ms);
     let folder = dir.snapshots_dir().join(&snapshot);
     fs.mkdir(&folder)?;
