@@ -465,6 +465,23 @@ fn a_restore_goes_on_after_a_fault_at_each_call_and_nobody_opens_half_of_it() {
     }
 }
 
+/// It may have looked at the folder just before the restore began there.
+#[test]
+fn a_restore_never_takes_the_place_of_a_server() {
+    let folder = Folder::in_memory("backup");
+    let (data, dest, back) =
+        (folder.path().join("d"), folder.path().join("b"), folder.path().join("r"));
+    let store = open(&data);
+    fill(&store);
+    run(&backup_config(&data, &dest));
+    let refused = restore(&restore_config(&dest, &back), &mut |_| {
+        std::fs::write(back.join("metadata.db"), b"the server's").unwrap();
+        std::fs::write(back.join("jog.lock"), b"").unwrap();
+    });
+    assert!(matches!(&refused, Err(BackupError::Refused(text)) if text.contains("a server")));
+    assert_eq!(std::fs::read(back.join("metadata.db")).unwrap(), b"the server's");
+}
+
 #[test]
 fn the_collector_waits_for_a_backup() {
     let folder = Folder::in_memory("backup");

@@ -124,6 +124,14 @@ pub fn restore(
     census.look(Source::Still(&metadata))?.count()?;
     let damaged = copy_files(config, &fs, &census, watch)?;
     let lost = name_lost(&census, Source::Still(&metadata), damaged)?;
+    // One that has looked for restoring.json before it was there. It has a metadata.db of its own.
+    if dest.join("jog.lock").exists() {
+        return Err(BackupError::refused(format!(
+            "{}: a server has been started there meanwhile; stop it, empty the folder, and restore \
+             again",
+            dest.display()
+        )));
+    }
     fs.rename(&metadata, &dest.join("metadata.db"))?;
     sync_dir(&fs, dest)?;
     fs.unlink(&dest.join(RESTORING))?;
