@@ -5,11 +5,11 @@
 mod support;
 
 use jog::store::{Bucket, Data, Object, OpenError, Store, StoreConfig, StoreError};
-use jog::types::Span;
+use jog::types::{Precondition, Span};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use support::{Folder, audit, collect, content, get, key, put_ok, read};
+use support::{Folder, audit, collect, content, get, key, put_ok, read, rows};
 
 /// The files below `buckets/`.
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -296,4 +296,54 @@ fn a_copied_directory_opens() {
     assert!(matches!(parts.data, Data::Parts(_)));
     assert_eq!(read(&store, &bucket, &parts, None, 99).unwrap().unwrap().len(), 550);
     assert_eq!(audit(&target), Vec::<String>::new());
+}
+
+/// A file that cannot be removed, here because a folder has its name, holds up no other one.
+#[test]
+fn trash_that_cannot_be_removed_keeps_no_other_trash() {
+    let folder = Folder::new("damage-trash");
+    let store = Store::open(folder.config()).unwrap();
+    let bucket = support::bucket(&store, "bucket");
+    for at in ["first", "second"] {
+        put_ok(&store, &bucket, at, &content(at.len() as u64, 1000 + at.len()));
+        store.delete_object(bucket.id, &key(at), Precondition::default()).unwrap().unwrap();
+    }
+    let stuck = file_of(folder.path(), 1005);
+    std::fs::remove_file(&stuck).unwrap();
+    std::fs::create_dir(&stuck).unwrap();
+    std::fs::write(stuck.join("in it"), b"").unwrap();
+    store.close().unwrap();
+    drop(store);
+    let trash = || rows(folder.path(), "SELECT count(*) FROM garbage");
+    // Where there is no room, it stops no write that needs some.
+    collect(&folder.config(), "bucket").unwrap();
+    assert_eq!((trash(), files(folder.path()).len()), (1, 1), "only what cannot go is left");
+    std::fs::remove_dir_all(&stuck).unwrap();
+    collect(&folder.config(), "bucket").unwrap();
+    assert_eq!(trash(), 0, "it is tried again");
+}
+
+/// What was deleted while the clock was ahead waits no longer than anything else.
+#[test]
+fn trash_from_the_future_goes_in_its_time() {
+    let folder = Folder::new("damage-future");
+    let config = StoreConfig { trash_retention_ms: 300, ..folder.config() };
+    let store = Store::open(config.clone()).unwrap();
+    let bucket = support::bucket(&store, "bucket");
+    for at in ["a", "b", "c"] {
+        put_ok(&store, &bucket, at, &content(1, 1000));
+        store.delete_object(bucket.id, &key(at), Precondition::default()).unwrap().unwrap();
+    }
+    store.close().unwrap();
+    drop(store);
+    let conn = rusqlite::Connection::open(folder.path().join("metadata.db")).unwrap();
+    conn.execute("UPDATE garbage SET deleted_ms = deleted_ms + 86400000 WHERE id = 2", []).unwrap();
+    drop(conn);
+    let store = Arc::new(Store::open(config).unwrap());
+    let thread = support::upkeep(&store);
+    support::eventually("all of it is gone", || {
+        rows(folder.path(), "SELECT count(*) FROM garbage") == 0
+    });
+    store.close().unwrap();
+    thread.join().unwrap();
 }

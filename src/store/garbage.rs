@@ -103,6 +103,8 @@ pub struct Step {
     pub last: i64,
     /// Rows that are gone with their files.
     pub removed: usize,
+    /// Rows with a file that cannot be removed.
+    pub stuck: usize,
     /// Whether the next step would find more.
     pub more: bool,
 }
@@ -118,8 +120,19 @@ impl Collector<'_> {
         })
     }
 
+    /// Whatever was deleted later than now was deleted while the clock was ahead: as if it were
+    /// deleted now. What was deleted after it would have to wait for it.
+    pub fn redate(&self, now_ms: i64) -> Result<(), StoreError> {
+        self.writer.write_after(Vec::new(), Touched::Nothing, move |conn| {
+            let sql = "UPDATE garbage SET deleted_ms = ?1 WHERE deleted_ms > ?1";
+            conn.prepare_cached(sql)?.execute([now_ms])?;
+            Ok(())
+        })
+    }
+
     /// Removes some of what was deleted at or before `before_ms`, in the order of deletion, with
     /// rows above `after`. Files first, then their rows: a crash between the two only repeats it.
+    /// A file that cannot be removed is left for another time, and logged.
     pub fn step(&self, before_ms: i64, after: i64) -> Result<Step, StoreError> {
         // One at a time: the number of a row may be used again as soon as the row is gone.
         let _one = lock(&self.pins.collecting);
@@ -128,19 +141,29 @@ impl Collector<'_> {
         let mut done = Vec::new();
         let mut manifests = Vec::new();
         let mut folders = BTreeSet::new();
+        let mut stuck = 0;
         for item in items {
-            match (item.blob, item.manifest) {
-                (Some(blob), _) => self.unlink(&item.bucket, BlobId(blob), &mut folders)?,
+            let gone = match (item.blob, item.manifest) {
+                (Some(blob), _) => self.unlink(&item.bucket, BlobId(blob), &mut folders),
                 (None, Some(manifest)) => {
                     if !self.pins.condemn(manifest) {
                         continue;
                     }
-                    self.unlink_parts(&item.bucket, manifest, &mut folders)?;
-                    manifests.push(manifest);
+                    self.unlink_parts(&item.bucket, manifest, &mut folders)
                 }
-                (None, None) => {}
+                (None, None) => Ok(()),
+            };
+            match gone {
+                Ok(()) => {
+                    manifests.extend(item.manifest);
+                    done.push(item.id);
+                }
+                Err(error @ StoreError::Io { .. }) => {
+                    log::warn!("trash: {error}");
+                    stuck += 1;
+                }
+                Err(error) => return Err(error),
             }
-            done.push(item.id);
         }
         let removed = done.len();
         if removed > 0 {
@@ -158,7 +181,7 @@ impl Collector<'_> {
             self.pins.forget(&gone);
         }
         self.remove_folders(folders)?;
-        Ok(Step { last, removed, more })
+        Ok(Step { last, removed, stuck, more })
     }
 
     fn due(&self, before_ms: i64, after: i64) -> Result<(Vec<Item>, bool), StoreError> {

@@ -80,14 +80,19 @@ impl Store {
         let now = now_ms();
         let before = now - self.config.trash_retention_ms;
         let collector = self.collector();
-        let mut after = 0;
+        let (mut after, mut stuck) = (0, 0);
         // While somebody holds the files none goes.
         while let Some(_free) = super::hold::unless_held(&self.config.dir)? {
             let step = collector.step(before, after)?;
             after = step.last;
+            stuck += step.stuck;
             if !step.more || self.signal.stopping() {
                 break;
             }
+        }
+        let later = now_ms();
+        if collector.oldest()?.is_some_and(|oldest| oldest > later) {
+            collector.redate(later)?;
         }
         self.make_room(|s| s.trash_floor)?;
         self.forget_completed(now - COMPLETED_MS)?;
@@ -99,7 +104,7 @@ impl Store {
         }
         Ok(due.map(|ms| {
             let wait = Duration::from_millis(u64::try_from(ms - now).unwrap_or(0));
-            wait.max(self.look_interval())
+            wait.max(if stuck > 0 { RETRY } else { self.look_interval() })
         }))
     }
 
