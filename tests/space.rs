@@ -4,12 +4,15 @@
 #[path = "support/store.rs"]
 mod support;
 
-use jog::store::{Bucket, Entry, ListQuery, Store, StoreConfig, StoreError};
+use jog::store::backup::{BackupConfig, backup};
+use jog::store::verify::{VerifyConfig, verify};
+use jog::store::{Bucket, ConfigKind, Entry, ListQuery, Store, StoreConfig, StoreError};
 use jog::types::Precondition;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use support::{Folder, audit, content, eventually, get, key, put, put_ok, rows};
 
 /// A mounted file system, unmounted at the end.
@@ -242,4 +245,95 @@ fn rows_alone_fill_no_disk() {
     put_ok(&filled.store, &filled.bucket, "last", b"last");
     filled.store.close().unwrap();
     upkeep.join().unwrap();
+}
+
+/// There is no room for the undamaged file from the backup: the damaged one stays where it was.
+#[test]
+fn a_repair_without_room_leaves_what_there_is() {
+    let Some(disk) = Disk::new("24m") else { return };
+    let (data, backup_dir) = (disk.data(), Folder::in_memory("space-backup"));
+    let store = Store::open(disk.config()).unwrap();
+    let bucket = support::bucket(&store, "bucket");
+    put_ok(&store, &bucket, "large", &content(1, 3_000_000));
+    let config = BackupConfig {
+        data_dir: data.clone(),
+        dest: backup_dir.path().join("b"),
+        keep: None,
+        link: false,
+        trash: true,
+        rate: None,
+        durable: false,
+        fault: None,
+    };
+    backup(&config, &mut |_| ()).unwrap();
+    let object = store.object(bucket.id, &key("large")).unwrap().unwrap();
+    let file = find(&data.join("buckets"), 3_000_000).expect("it was put");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[7] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let other = disk.folder.path().join("other");
+    std::fs::write(&other, vec![0; store.space().unwrap().free as usize - 1_000_000]).unwrap();
+    let repair = VerifyConfig {
+        dir: data.clone(),
+        deep: true,
+        repair_from: Some(config.dest.clone()),
+        ..VerifyConfig::default()
+    };
+    verify(&repair, &mut |_| ()).unwrap_err();
+    assert!(std::fs::read(&file).unwrap() == bytes, "it is where it was");
+    assert!(store.open_object(&bucket.name, &object, None, None).unwrap().is_some());
+    std::fs::remove_file(&other).unwrap();
+    assert_eq!(verify(&repair, &mut |_| ()).unwrap().repaired.len(), 1);
+    assert_eq!(get(&store, &bucket, "large").unwrap(), content(1, 3_000_000));
+}
+
+/// The file of this size below a folder.
+fn find(folder: &Path, size: u64) -> Option<PathBuf> {
+    std::fs::read_dir(folder).unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => find(&path, size),
+            false => (path.metadata().unwrap().len() == size).then_some(path),
+        }
+    })
+}
+
+/// The system has taken writing away, as ext4 does after an error of its disk. Here another file
+/// system, which is read-only, covers the data directory.
+#[test]
+fn a_disk_that_has_become_read_only_is_not_ready() {
+    let Some(disk) = Disk::new("24m") else { return };
+    let store = Store::open(disk.config()).unwrap();
+    store.ready().unwrap();
+    let mount = |command: &str, options: &[&str]| {
+        let done = Command::new(command).args(options).arg(disk.data()).status();
+        assert!(done.unwrap().success());
+    };
+    mount("mount", &["-t", "tmpfs", "-o", "ro", "tmpfs"]);
+    let refused = store.ready();
+    mount("umount", &[]);
+    assert!(matches!(refused, Err(StoreError::Io { .. })), "{refused:?}");
+    store.ready().unwrap();
+}
+
+/// Somebody reads metadata.db for long, and the disk is full: those whose writes are refused take
+/// the writer no longer than one of them.
+#[test]
+fn refused_writes_do_not_hold_up_the_writer() {
+    let Some(disk) = Disk::new("24m") else { return };
+    let mut filled = Filled::new(disk.config());
+    filled.fill(50_000);
+    for n in 0..300 {
+        let (kind, value) = (ConfigKind::Tagging, Some(format!("{n}")));
+        filled.store.set_config(filled.bucket.id, kind, value).unwrap().unwrap();
+    }
+    let conn = rusqlite::Connection::open(disk.data().join("metadata.db")).unwrap();
+    conn.execute_batch("BEGIN; SELECT count(*) FROM objects").unwrap();
+    let start = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(filled.fill(50_000), 0);
+    }
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    drop(conn);
 }

@@ -335,14 +335,14 @@ impl Writer {
     }
 
     /// Moves the WAL into metadata.db and gives its room back to the disk, unless somebody reads
-    /// for longer than [`SQLITE_CUT_MS`].
-    pub fn cut_wal(&self) -> Result<(), StoreError> {
+    /// for longer than [`SQLITE_CUT_MS`]; whether it is cut off.
+    pub fn cut_wal(&self) -> Result<bool, StoreError> {
         let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
         self.exclusive(|conn| {
             conn.busy_timeout(Duration::from_millis(SQLITE_CUT_MS))?;
-            let cut = conn.query_row(sql, [], |_| Ok(()));
+            let busy = conn.query_row(sql, [], |row| row.get::<_, i64>(0));
             conn.busy_timeout(Duration::from_millis(SQLITE_BUSY_MS))?;
-            Ok(cut?)
+            Ok(busy? == 0)
         })
     }
 
@@ -506,12 +506,12 @@ mod tests {
         let reader = open_reader(&path).unwrap();
         reader.execute_batch("BEGIN; SELECT * FROM t").unwrap();
         let start = std::time::Instant::now();
-        writer.cut_wal().unwrap();
+        assert!(!writer.cut_wal().unwrap());
         assert!(start.elapsed() < Duration::from_millis(SQLITE_BUSY_MS / 2));
         let wal = path.with_extension("db-wal");
         assert_ne!(std::fs::metadata(&wal).unwrap().len(), 0);
         reader.execute_batch("COMMIT").unwrap();
-        writer.cut_wal().unwrap();
+        assert!(writer.cut_wal().unwrap());
         assert_eq!(std::fs::metadata(&wal).unwrap().len(), 0);
         drop((writer, reader));
         std::fs::remove_file(&path).unwrap();

@@ -159,6 +159,15 @@ impl Fs {
     }
 }
 
+/// Fails if the file system of `path` is read-only, as the system makes one whose disk has failed.
+pub fn check_writable(path: &Path) -> Result<(), StoreError> {
+    let stat = rustix::fs::statvfs(path).map_err(|e| StoreError::io("statvfs", path, e.into()))?;
+    match stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        true => Err(StoreError::io("write", path, io::ErrorKind::ReadOnlyFilesystem.into())),
+        false => Ok(()),
+    }
+}
+
 /// Bytes that an unprivileged process may still write on the file system of `path`, and its size.
 pub fn free_space(path: &Path) -> Result<(u64, u64), StoreError> {
     let stat = rustix::fs::statvfs(path).map_err(|e| StoreError::io("statvfs", path, e.into()))?;

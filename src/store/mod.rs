@@ -90,8 +90,9 @@ use signal::Signal;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Range;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// What a store call gives: done, refused (nothing changed), or failed.
 pub type Outcome<T> = Result<Result<T, Refused>, StoreError>;
@@ -117,6 +118,8 @@ pub struct Store {
     reserving: Mutex<()>,
     /// When free space was last found low, in milliseconds since 1970.
     low_space_ms: AtomicI64,
+    /// When it was last tried in vain to cut off the WAL.
+    uncut: Mutex<Option<Instant>>,
     /// The sequence numbers among which a crash may have left files, until they were looked for.
     leftovers: Mutex<Option<Range<i64>>>,
     outbox: Arc<Outbox>,
@@ -516,6 +519,7 @@ impl Store {
 
     /// Whether free space was found low within the last so many milliseconds.
     fn space_was_low(&self, now_ms: i64, within_ms: i64) -> bool {
-        now_ms - self.low_space_ms.load(Ordering::Relaxed) < within_ms
+        // Not in the future: the clock may have gone back.
+        (0..within_ms).contains(&(now_ms - self.low_space_ms.load(Ordering::Relaxed)))
     }
 }

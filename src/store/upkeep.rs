@@ -2,8 +2,9 @@
 //! the disk. One thread runs [`Store::upkeep`]; it sleeps without a deadline while nothing is
 //! written, so an idle server wakes nobody and touches no disk.
 
-use super::db::open_writer;
+use super::db::{lock, open_writer};
 use super::error::{undo, undone};
+use super::fs::check_writable;
 use super::rows::Touched;
 use super::{Store, StoreError};
 use crate::limits::{CHECKPOINT_FRAMES, REPLICATED_CHECKPOINT_FRAMES, SQLITE_BUSY_MS};
@@ -19,6 +20,8 @@ const FORGET_ROWS: i64 = 500;
 const RETRY: Duration = Duration::from_secs(30);
 /// Frames of a WAL that is worth cutting off where there is little room.
 const CUT_FRAMES: u64 = 250;
+/// How long a WAL that could not be cut off is left as it is.
+const CUT_PAUSE: Duration = Duration::from_secs(5);
 /// How often low space is noted, in milliseconds.
 const LOW_SPACE_MS: i64 = 1000;
 
@@ -179,7 +182,7 @@ impl Store {
         if self.signal.wal_frames() >= CUT_FRAMES {
             let space = self.space()?;
             if space.free < space.min_free {
-                report(self.writer.cut_wal());
+                report(self.cut_wal());
             }
         }
         let job = move |conn: &rusqlite::Connection| undo(job(conn));
@@ -193,9 +196,18 @@ impl Store {
         undone(done)
     }
 
-    /// Gives the room of a long WAL back.
+    /// Gives the room of a long WAL back. Where somebody reads metadata.db for long, each try would
+    /// hold up all who write in vain: then none is made for [`CUT_PAUSE`].
     fn cut_wal(&self) -> Result<(), StoreError> {
-        if self.signal.wal_frames() < CUT_FRAMES { Ok(()) } else { self.writer.cut_wal() }
+        if self.signal.wal_frames() < CUT_FRAMES {
+            return Ok(());
+        }
+        // Also those who have come meanwhile wait for this try alone.
+        let mut uncut = lock(&self.uncut);
+        if uncut.is_none_or(|since| since.elapsed() >= CUT_PAUSE) {
+            *uncut = if self.writer.cut_wal()? { None } else { Some(Instant::now()) };
+        }
+        Ok(())
     }
 
     /// Whether there is room for new bytes. Garbage goes first.
@@ -262,6 +274,8 @@ impl Store {
     pub fn ready(&self) -> Result<(), StoreError> {
         self.readers.read(|conn| Ok(conn.query_row("SELECT 1", [], |_| Ok(()))?))?;
         self.writer.exclusive(|conn| Ok(conn.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?))?;
+        // A transaction that writes nothing does not notice.
+        check_writable(&self.config.dir)?;
         let space = self.space()?;
         if space.free >= space.min_free {
             return Ok(());
