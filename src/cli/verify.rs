@@ -19,8 +19,8 @@ pub const COMMAND: Local = Local {
     usage: "[DIR|BACKUP] [--deep] [--rate 50MiB] [--resume FILE] [--repair] \
             [--repair-from BACKUP] [--json]",
     help: "compare metadata with files, with --deep every byte; DIR: the data directory if none is \
-           given;\n      --repair moves files that nothing names into quarantine/, --repair-from \
-           brings lost files back",
+           given;\n      --repair moves files that nothing names into quarantine/, and damaged ones of \
+           a backup, which the\n      next one brings anew; --repair-from brings lost files back",
     options: &[
         Opt::Switch("--deep"),
         Opt::Value("--rate"),
@@ -48,6 +48,7 @@ fn run(config: &Config, arguments: &Arguments) -> Result<u8, Failure> {
         resume: arguments.get("--resume").map(PathBuf::from),
         repair: arguments.get("--repair").is_some(),
         repair_from: arguments.get("--repair-from").map(PathBuf::from),
+        ..VerifyConfig::default()
     };
     let mut meter = Meter::new(false);
     let report = verify(&settings, &mut |progress| meter.watch(progress))?;

@@ -12,10 +12,15 @@ use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The version of metadata.db from which on it has everything that is looked at.
 const OLDEST: i64 = 3;
+
+/// Steps of SQLite, each much less than a microsecond, between two looks at whether it is to end.
+const STOP_LOOK: i32 = 10_000;
 
 /// Where an iteration over the files has come to: folder and blob.
 pub type At = (i64, i64);
@@ -149,6 +154,14 @@ impl Census {
                  PRIMARY KEY (manifest, number)) WITHOUT ROWID;",
         )?;
         Ok(Self { conn })
+    }
+
+    /// The same; its looks end when `stop` is set, with a failure.
+    pub fn until(mut self, stop: &Arc<AtomicBool>) -> Result<Self, StoreError> {
+        let stop = Arc::clone(stop);
+        let stopped = move || stop.load(Ordering::Relaxed);
+        self.conn.progress_handler(STOP_LOOK, Some(stopped))?;
+        Ok(self)
     }
 
     /// Takes a look at a metadata.db.

@@ -3,8 +3,8 @@
 //! CRC of the bytes on the disk.
 //!
 //! What is found is told, and nothing is changed unless a repair is asked for. A repair deletes
-//! nothing: what does not belong goes into `quarantine/`, and a damaged file only makes place for
-//! an undamaged one from a backup.
+//! nothing: what does not belong goes into `quarantine/`, and a damaged file of a data directory
+//! only makes place for an undamaged one from a backup.
 
 use super::backup::{
     self, BackupDir, BackupError, Damage, Lost, Pace, Progress, Watch, name_lost, walk,
@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Files that are named by a query at once.
@@ -37,10 +39,13 @@ pub struct VerifyConfig {
     pub rate: Option<u64>,
     /// A file that keeps the position: a run that was interrupted goes on where it was.
     pub resume: Option<PathBuf>,
-    /// Files without a row go into `quarantine/`.
+    /// What does not belong goes into `quarantine/`: from a data directory, files without a row;
+    /// from a backup, damaged files, so that the next run of `jog backup` brings them anew.
     pub repair: bool,
     /// A backup that has undamaged files for those that are lost.
     pub repair_from: Option<PathBuf>,
+    /// Ends it when it is set, with a failure. metadata.db is not open any more then.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// What was found.
@@ -226,7 +231,7 @@ fn check_files(
     report.files = census.total(false)?;
     let (mut position, mut after, lost_before) = Position::open(config, census)?;
     report.lost_before = lost_before;
-    let mut pace = Pace::new(config.rate);
+    let mut pace = Pace::new(config.rate).until(&config.stop);
     let mut damaged = Vec::new();
     let mut progress = Progress {
         what: if config.deep { "bytes" } else { "files" },
@@ -239,6 +244,9 @@ fn check_files(
         let Some(last) = page.last() else { break };
         after = last.at;
         for named in page {
+            if pace.is_stopped() {
+                return Err(StoreError::Closed);
+            }
             match backup::check(&named.path(&config.dir), &named, config.deep, &mut pace)? {
                 Ok(bytes) => report.read += bytes,
                 Err(damage) => damaged.push((named.clone(), damage)),
@@ -265,7 +273,7 @@ fn verify_store(config: &VerifyConfig, watch: &mut Watch<'_>) -> Result<VerifyRe
     let mut report = VerifyReport::default();
     // In this order: what is read of metadata.db is held.
     let _held = hold::hold(dir)?;
-    let census = Census::new()?;
+    let census = Census::new()?.until(&config.stop)?;
     let low = {
         let look = census.look(Source::Live(&live))?;
         report.contradictions = read_database(&look, config.deep)?;
@@ -285,7 +293,7 @@ fn verify_store(config: &VerifyConfig, watch: &mut Watch<'_>) -> Result<VerifyRe
             set_aside(&fs, dir, path, &quarantine)?;
         }
     }
-    report.quarantine = quarantine.exists().then_some(quarantine);
+    report.quarantine = settled(&fs, quarantine)?;
     Ok(report)
 }
 
@@ -298,7 +306,7 @@ fn find_orphans(
     watch: &mut Watch<'_>,
 ) -> Result<(), BackupError> {
     let dir = &config.dir;
-    let (stopped, _lock) = keep_stopped(dir);
+    let (stopped, lock) = keep_stopped(dir);
     let mut found = Vec::new();
     let mut strange = Vec::new();
     let mut progress = Progress { what: "orphans", ..Progress::default() };
@@ -307,6 +315,9 @@ fn find_orphans(
         &mut |bucket, blob, path, bytes| {
             progress.files += 1;
             watch(&progress);
+            if config.stop.load(Ordering::Relaxed) {
+                return Err(StoreError::Closed);
+            }
             if !census.contains(bucket, blob)? {
                 found.push((bucket.to_owned(), blob, path.to_owned(), bytes));
             }
@@ -314,9 +325,11 @@ fn find_orphans(
         },
         &mut |path, bytes| strange.push((path.to_owned(), bytes)),
     )?;
+    // A first server makes its lock before any file: then some of those may be its own.
+    let stopped = stopped && (lock.is_some() || !dir.join("jog.lock").exists());
     if !found.is_empty() {
         // Rows that have come since.
-        let fresh = Census::new()?;
+        let fresh = Census::new()?.until(&config.stop)?;
         fresh.look(Source::Live(&dir.join("metadata.db")))?.count()?;
         for (bucket, blob, path, bytes) in found {
             if fresh.contains(&bucket, blob)? || !path.exists() {
@@ -354,9 +367,10 @@ fn repair(
 ) -> Result<(), BackupError> {
     BackupDir::open(from)?;
     let mut good = HashSet::new();
+    let lost: HashSet<&Path> = report.lost.iter().map(|lost| lost.path.as_path()).collect();
     for (named, _) in damaged {
         let path = named.path(&config.dir);
-        if !report.lost.iter().any(|lost| lost.path == path) {
+        if !lost.contains(path.as_path()) {
             continue;
         }
         let source = named.path(from);
@@ -364,10 +378,11 @@ fn repair(
         if backup::check(&source, named, true, &mut pace)?.is_err() {
             continue;
         }
-        if path.exists() {
-            set_aside(fs, &config.dir, &path, quarantine)?;
-        }
-        if backup::replace(fs, from, &config.dir, named)?.is_some() {
+        let aside = |path: &Path| match path.exists() {
+            true => set_aside(fs, &config.dir, path, quarantine),
+            false => Ok(()),
+        };
+        if backup::replace(fs, from, &config.dir, named, aside)? {
             good.insert(path);
         }
     }
@@ -377,14 +392,23 @@ fn repair(
     Ok(())
 }
 
-/// Moves a file into the quarantine, where it has the same path as before.
+/// Moves a file into the quarantine, where it has the same path as before. Durable after
+/// [`settled`].
 fn set_aside(fs: &Fs, dir: &Path, path: &Path, quarantine: &Path) -> Result<(), StoreError> {
     let below = path.strip_prefix(dir).unwrap_or(path);
     let to = quarantine.join(below);
     let above = to.parent().unwrap_or(quarantine);
     std::fs::create_dir_all(above).map_err(|e| StoreError::io("mkdir", above, e))?;
-    fs.rename(path, &to)?;
-    fs.sync_all(quarantine)
+    fs.rename(path, &to)
+}
+
+/// The quarantine, durable; `None` if nothing came into it.
+fn settled(fs: &Fs, quarantine: PathBuf) -> Result<Option<PathBuf>, StoreError> {
+    if !quarantine.exists() {
+        return Ok(None);
+    }
+    fs.sync_all(&quarantine)?;
+    Ok(Some(quarantine))
 }
 
 // ---- a backup ----------------------------------------------------------------------------
@@ -394,14 +418,15 @@ fn verify_backup(
     watch: &mut Watch<'_>,
 ) -> Result<VerifyReport, BackupError> {
     let dir = BackupDir::open(&config.dir)?;
-    let _quiet = dir.lock_shared()?;
-    if config.repair || config.repair_from.is_some() {
-        let text = "a backup is not repaired; the next `jog backup` brings what it misses";
+    let _quiet = if config.repair { Some(dir.lock()?) } else { dir.lock_shared()? };
+    if config.repair_from.is_some() {
+        let text = "a backup is repaired by the next `jog backup`: it brings what is missing, and \
+                    what --deep --repair has found damaged";
         return Err(BackupError::Refused(text.to_owned()));
     }
     let snapshots = dir.snapshots()?;
     let mut report = VerifyReport { snapshots: Some(snapshots.len()), ..VerifyReport::default() };
-    let census = Census::new()?;
+    let census = Census::new()?.until(&config.stop)?;
     let mut sound = Vec::new();
     for snapshot in &snapshots {
         let name = &snapshot.name;
@@ -415,6 +440,14 @@ fn verify_backup(
         sound.push(snapshot);
     }
     let damaged = check_files(config, &census, &mut report, watch)?;
+    if config.repair {
+        let fs = Fs { durable: true, fault: None };
+        let quarantine = dir.root().join("quarantine").join(backup::moment_name(time::now_ms()));
+        for (named, _) in damaged.iter().filter(|(_, damage)| *damage != Damage::Missing) {
+            set_aside(&fs, dir.root(), &named.path(dir.root()), &quarantine)?;
+        }
+        report.quarantine = settled(&fs, quarantine)?;
+    }
     // Named after the newest snapshot that needs them.
     let mut left = damaged;
     for snapshot in sound.iter().rev() {

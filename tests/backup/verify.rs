@@ -1,10 +1,12 @@
 //! What a verification finds: damage, files that nothing names, contradictions; and what a repair
 //! does about it.
 
-use super::support::{Folder, Rng, audit, bucket, content, get, key, put_ok};
-use super::{backup_config, file_of, fill, flip, look, open, run, tree};
+use super::support::{Folder, Rng, audit, bucket, content, get, key, new_object, put_ok};
+use super::{backup_config, config, file_of, fill, flip, look, open, run, tree};
 use jog::store::backup::Damage;
 use jog::store::verify::{VerifyConfig, verify};
+use jog::store::{NewData, Store};
+use jog::types::Precondition;
 
 #[test]
 fn damage_is_found_named_and_repaired_from_a_backup() {
@@ -167,4 +169,66 @@ fn an_interrupted_verification_goes_on_where_it_was() {
     std::fs::write(&resume, format!("{{\"bucket\":\"bbb\",\"blob\":{blob},\"lost\":0}}")).unwrap();
     assert_eq!(verify(&config, &mut |_| ()).unwrap().read, 10_000);
     assert_eq!(verify(&config, &mut |_| ()).unwrap().read, 20_000);
+}
+
+/// A data directory in which no server has been yet gets its first one during a repair.
+#[test]
+fn what_a_server_writes_that_starts_during_a_repair_stays_where_it_is() {
+    let folder = Folder::in_memory("backup");
+    let data = folder.path().join("d");
+    let store = open(&data);
+    for name in ["one", "two"] {
+        put_ok(&store, &bucket(&store, name), "k", &content(1, 1000));
+    }
+    store.close().unwrap();
+    drop(store);
+    std::fs::remove_file(data.join("jog.lock")).unwrap();
+    let repair = VerifyConfig { dir: data.clone(), repair: true, ..VerifyConfig::default() };
+    let mut writing = None;
+    let report = verify(&repair, &mut |progress| {
+        if progress.what != "orphans" || writing.is_some() {
+            return;
+        }
+        // The bucket that is walked last meets the file of a request in flight.
+        let store = Store::open(config(&data)).unwrap();
+        let blobs = ["one", "two"].map(|name| {
+            let mut writer = store.create_blob(&bucket(&store, name).name, None).unwrap();
+            writer.write(b"in flight").unwrap();
+            writer.finish().unwrap().unwrap()
+        });
+        writing = Some((store, blobs));
+    })
+    .unwrap();
+    let (store, blobs) = writing.expect("there are files");
+    assert_eq!((report.orphans, report.quarantine), (vec![], None));
+    for (name, blob) in ["one", "two"].into_iter().zip(blobs) {
+        let b = bucket(&store, name);
+        let new = new_object("new", b"in flight", NewData::Blob(blob));
+        store.put_object(b.id, new, Precondition::default()).unwrap().unwrap();
+        assert_eq!(get(&store, &b, "new").unwrap(), b"in flight");
+    }
+}
+
+#[test]
+fn a_backup_gets_anew_what_is_damaged_in_it() {
+    let folder = Folder::in_memory("backup");
+    let (data, dest) = (folder.path().join("d"), folder.path().join("b"));
+    let store = open(&data);
+    fill(&store);
+    run(&backup_config(&data, &dest));
+    let good = tree(&dest);
+    flip(&file_of(&dest, 7100), 3);
+    flip(&file_of(&dest, 200_064), 100_000);
+    // It has the right size: a backup that reads no file of before does not see it.
+    run(&backup_config(&data, &dest));
+    let repair =
+        VerifyConfig { dir: dest.clone(), deep: true, repair: true, ..VerifyConfig::default() };
+    let report = verify(&repair, &mut |_| ()).unwrap();
+    assert_eq!(report.lost.len(), 2);
+    assert_eq!(tree(&report.quarantine.unwrap()).len(), 2, "nothing is thrown away");
+    run(&backup_config(&data, &dest));
+    assert!(look(&dest).is_sound());
+    assert_eq!(tree(&dest), good);
+    let report = verify(&repair, &mut |_| ()).unwrap();
+    assert!(report.is_sound() && report.quarantine.is_none());
 }

@@ -12,7 +12,12 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// How often a wait looks at whether it is to end.
+const STOP_LOOK: Duration = Duration::from_millis(100);
 
 /// What is wrong with a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,17 +62,24 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Reads no faster than so many bytes a second.
+/// Reads no faster than so many bytes a second, and not at all once it is to end.
 #[derive(Debug)]
 pub struct Pace {
     rate: Option<u64>,
     next: Instant,
+    stop: Arc<AtomicBool>,
 }
 
 impl Pace {
     /// `None`: as fast as it goes.
     pub fn new(bytes_per_s: Option<u64>) -> Self {
-        Self { rate: bytes_per_s.filter(|rate| *rate > 0), next: Instant::now() }
+        let rate = bytes_per_s.filter(|rate| *rate > 0);
+        Self { rate, next: Instant::now(), stop: Arc::default() }
+    }
+
+    /// The same, and it ends when `stop` is set.
+    pub fn until(self, stop: &Arc<AtomicBool>) -> Self {
+        Self { stop: Arc::clone(stop), ..self }
     }
 
     /// So many bytes were read: waits until as many may be read again.
@@ -75,11 +87,23 @@ impl Pace {
         let Some(rate) = self.rate else { return };
         let now = Instant::now();
         self.next = self.next.max(now) + Duration::from_secs_f64(bytes as f64 / rate as f64);
-        std::thread::sleep(self.next - now);
+        while !self.is_stopped() {
+            let left = self.next.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::sleep(left.min(STOP_LOOK));
+        }
+    }
+
+    /// Whether it is to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 }
 
 /// Reads a file to its end and compares it with what its row says; each piece goes to `to`.
+/// [`StoreError::Closed`] if it is to end before.
 pub fn check_bytes(
     file: &mut File,
     size: Option<u64>,
@@ -101,6 +125,9 @@ pub fn check_bytes(
         found += n as u64;
         to(&buf[..n])?;
         pace.spend(n as u64);
+        if pace.is_stopped() {
+            return Err(StoreError::Closed);
+        }
     }
     Ok(match (size, crc64) {
         (Some(expected), _) if expected != found => Err(Damage::Size { found, expected }),
@@ -269,11 +296,17 @@ impl Carrier {
     }
 }
 
-/// Puts a file in the place of one that is damaged or missing: for repairs. `None` if `from` has
-/// no good one.
-pub fn replace(fs: &Fs, from: &Path, to: &Path, named: &Named) -> Result<Option<u64>, StoreError> {
+/// Puts a file in the place of one that is damaged or missing: for repairs. Whether `from` has a
+/// good one. `aside` takes away what is there: only when the other one is durable.
+pub fn replace(
+    fs: &Fs,
+    from: &Path,
+    to: &Path,
+    named: &Named,
+    aside: impl FnOnce(&Path) -> Result<(), StoreError>,
+) -> Result<bool, StoreError> {
     let source = named.path(from);
-    let Ok(mut file) = File::open(&source) else { return Ok(None) };
+    let Ok(mut file) = File::open(&source) else { return Ok(false) };
     let target = path_of(to, &named.bucket, named.blob);
     let dir = target.parent().unwrap_or(to).to_owned();
     make_dirs(fs, &dir)?;
@@ -282,15 +315,20 @@ pub fn replace(fs: &Fs, from: &Path, to: &Path, named: &Named) -> Result<Option<
     let mut copy = fs.create(&new)?;
     let mut write = |bytes: &[u8]| fs.write(&new, &mut copy, bytes);
     let mut pace = Pace::new(None);
-    let checked = check_bytes(&mut file, named.size, named.crc64, &mut pace, &mut write)?;
-    let Ok(bytes) = checked else {
+    let checked = check_bytes(&mut file, named.size, named.crc64, &mut pace, &mut write);
+    let copied = checked.and_then(|checked| match checked {
+        Ok(_) => fs.sync_file(&new, &copy).map(|()| true),
+        Err(_) => Ok(false),
+    });
+    if !matches!(copied, Ok(true)) {
+        // It would take the room that is lacking, if that is why.
         fs.unlink(&new)?;
-        return Ok(None);
-    };
-    fs.sync_file(&new, &copy)?;
+        return copied;
+    }
+    aside(&target)?;
     fs.rename(&new, &target)?;
     super::sync_dir(fs, &dir)?;
-    Ok(Some(bytes))
+    Ok(true)
 }
 
 /// Whether a file is there and, with `deep`, what its row says in every byte. Gives the bytes that

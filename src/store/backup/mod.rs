@@ -200,7 +200,7 @@ impl BackupDir {
     }
 
     /// Locks it for this process, which is going to write.
-    fn lock(&self) -> Result<File, BackupError> {
+    pub(super) fn lock(&self) -> Result<File, BackupError> {
         let path = self.root.join("lock");
         let io = |op, e| BackupError::Store(StoreError::io(op, &path, e));
         let file = std::fs::OpenOptions::new()
