@@ -10,6 +10,7 @@ use crate::auth::{AuthConfig, Throttle};
 use crate::config::{Config, Durability};
 use crate::http::{Handler, Server, ServerConfig};
 use crate::jobs;
+use crate::limits::SQLITE_CLOSE_MS;
 use crate::s3::{App, Metrics, MetricsAccess, Rooms, Websites};
 use crate::store::{Kek, LogSpool, MasterKey, OpenError, SharedStore, Store, StoreConfig};
 use crate::types::notification::TargetName;
@@ -86,10 +87,11 @@ pub fn run(config: &Config) -> Result<(), String> {
     let server = listen(config, config.port, "JOG_PORT", Arc::clone(&app) as Arc<dyn Handler>)?;
     let (connections, threads) = (server.stats(), config.threads);
     app.metrics.also(move |page| gauges::write(page, &connections, threads));
-    if let Some(schedule) = config.scrub {
-        jobs::start_scrub(&store, schedule, config.scrub_rate)
-            .map_err(|e| format!("cannot start a thread: {e}"))?;
-    }
+    let scrub = config
+        .scrub
+        .map(|schedule| jobs::start_scrub(&store, schedule, config.scrub_rate))
+        .transpose()
+        .map_err(|e| format!("cannot start a thread: {e}"))?;
     if let Some(websites) = &websites {
         log::info!("websites are on {}", websites.address());
     }
@@ -147,6 +149,13 @@ pub fn run(config: &Config) -> Result<(), String> {
     store.close().map_err(|e| format!("closing {}: {e}", config.data_dir.display()))?;
     if upkeep.join().is_err() {
         log::warn!("the upkeep thread has panicked");
+    }
+    if let Some(scrub) = scrub {
+        // As long as it reads metadata.db, the WAL cannot go away. A disk may keep it waiting.
+        let end = Instant::now() + Duration::from_millis(SQLITE_CLOSE_MS);
+        while !scrub.is_finished() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
     // Not left to the last who drops the store: some threads have it until the process ends.
     store.disconnect().map_err(|e| format!("closing {}: {e}", config.data_dir.display()))?;

@@ -66,9 +66,13 @@ pub fn start_delivery(store: &SharedStore, webhooks: &[Webhook]) -> io::Result<(
     Ok(())
 }
 
-/// Starts the thread that scrubs. It ends with the process: it only reads.
-pub fn start_scrub(store: &SharedStore, schedule: Schedule, rate: u64) -> io::Result<()> {
+/// Starts the thread that scrubs; it ends soon after [`crate::store::Store::stop_jobs`].
+pub fn start_scrub(
+    store: &SharedStore,
+    schedule: Schedule,
+    rate: u64,
+) -> io::Result<JoinHandle<()>> {
     let store = Arc::clone(store);
     let run = move || scrub::run(&store, &schedule, rate);
-    Builder::new().name("jog-scrub".to_owned()).spawn(run).map(|_| ())
+    Builder::new().name("jog-scrub".to_owned()).spawn(run)
 }

@@ -19,18 +19,21 @@ const POSITION: &str = "scrub-position.json";
 /// Lost objects that one scrub logs.
 const LOGGED: usize = 1000;
 
-/// Scrubs as the schedule says, for ever. One that was interrupted goes on at once.
+/// Scrubs as the schedule says, until the jobs are to end. One that was interrupted goes on at once.
 pub fn run(store: &SharedStore, schedule: &Schedule, rate: u64) {
     let position = store.dir().join(POSITION);
     let mut next = match position.exists() {
         true => time::now_ms(),
         false => schedule.after(time::now_ms()),
     };
-    loop {
+    let ending = store.ending();
+    while !ending.load(Ordering::Relaxed) {
         let now = time::now_ms();
+        // Not later than the schedule says, also where the clock was set back.
+        next = next.min(schedule.after(now));
         if now < next {
             let left = Duration::from_millis(u64::try_from(next - now).unwrap_or(0));
-            std::thread::sleep(left.min(MAX_SLEEP));
+            store.rules_bell().sleep(left.min(MAX_SLEEP));
             continue;
         }
         let config = VerifyConfig {
@@ -38,6 +41,7 @@ pub fn run(store: &SharedStore, schedule: &Schedule, rate: u64) {
             deep: true,
             rate: Some(rate),
             resume: Some(position.clone()),
+            stop: store.ending(),
             ..VerifyConfig::default()
         };
         let mut seen = 0;
@@ -49,6 +53,7 @@ pub fn run(store: &SharedStore, schedule: &Schedule, rate: u64) {
         });
         match result {
             Ok(report) => tell(store, &report),
+            Err(_) if ending.load(Ordering::Relaxed) => return,
             Err(error) => log::error!("the scrub failed: {error}"),
         }
         next = schedule.after(time::now_ms());

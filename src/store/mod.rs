@@ -127,6 +127,7 @@ pub struct Store {
     rules_bell: Bell,
     /// Buckets that changed since the lifecycle rules were applied.
     touched: Mutex<BTreeSet<i64>>,
+    ending: Arc<AtomicBool>,
     /// The locked `jog.lock`.
     _lock: File,
 }
@@ -197,8 +198,14 @@ impl Store {
 
     /// Ends the waits of all jobs.
     pub fn stop_jobs(&self) {
+        self.ending.store(true, Ordering::Relaxed);
         self.rules_bell.stop();
         self.outbox.bell.stop();
+    }
+
+    /// Is set when the jobs are to end: for what takes long, see [`verify::VerifyConfig::stop`].
+    pub fn ending(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.ending)
     }
 
     /// Sets a configuration of a bucket; `None` removes it.

@@ -198,6 +198,7 @@ impl Store {
             outbox: Arc::default(),
             rules_bell: super::Bell::default(),
             touched: Mutex::default(),
+            ending: Arc::default(),
             _lock: lock,
         };
         if small {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 fn stats(dir: &Path) -> Value {
     serde_json::from_str(&ok(dir, &["stats", "--json"])).expect("it is JSON")
@@ -195,4 +196,38 @@ fn a_scrub_finds_a_flipped_byte() {
     let metrics = page(server.get("/_jog/metrics").send());
     assert_eq!(metrics.get("jog_scrub_lost_files"), Some(&1.0));
     assert_eq!(metrics.get("jog_scrubbed_bytes_total"), Some(&18_001.0));
+}
+
+/// Objects without bytes, so many that metadata.db is read for a while.
+fn many_objects(dir: &Path, count: u32) {
+    let conn = rusqlite::Connection::open(dir.join("metadata.db")).expect("it is there");
+    conn.execute_batch(&format!(
+        "BEGIN;
+         WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {count})
+         INSERT INTO objects (bucket, key, version, size, modified_ms, etag, crc64, owner, meta)
+             SELECT (SELECT max(id) FROM buckets), CAST(printf('k%09d', n) AS BLOB), n, 0, 1, 'e', 0,
+                 (SELECT max(id) FROM owners), '[]' FROM n;
+         UPDATE usage SET objects = {count}, versions = {count};
+         COMMIT"
+    ))
+    .expect("they can be written");
+}
+
+#[test]
+fn a_scrub_that_reads_metadata_ends_with_the_server() {
+    let server = Server::start();
+    server.bucket("scrubbed");
+    let dir = server.stop();
+    many_objects(dir.path(), 400_000);
+    std::fs::write(dir.join("scrub-position.json"), "{}").expect("it can be written");
+    let server = Server::on(Arc::clone(&dir), &[("JOG_SCRUB", "Sun 03:00")]);
+    let told = Instant::now();
+    server.stop();
+    assert!(told.elapsed() < Duration::from_secs(3), "it was not waited for");
+    assert!(!dir.join("last-scrub.json").exists(), "it had not come to its end");
+    assert!(!dir.join("metadata.db-wal").exists() && !dir.join("metadata.db-shm").exists());
+    // The next start goes on with it.
+    assert!(dir.join("scrub-position.json").exists());
+    let server = Server::on(Arc::clone(&dir), &[("JOG_SCRUB", "Sun 03:00")]);
+    server.log_line("a summary", |line| line.contains("scrub: 0 files, 0 bytes; 0 files are lost"));
 }
