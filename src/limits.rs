@@ -213,6 +213,8 @@ pub const READ_CONNECTIONS: usize = 16;
 pub const SQLITE_CACHE_KIB: i64 = 1024;
 /// Buckets that are kept in memory.
 pub const CACHED_BUCKETS: usize = 1024;
+/// Bytes of their configurations, all together; one may have 2 MiB.
+pub const CACHED_CONFIG_BYTES: usize = 8 * 1024 * 1024;
 /// Rows of objects that are kept in memory.
 pub const CACHED_ROWS: usize = 8192;
 /// Canonical IDs of owners that are kept in memory.

@@ -465,11 +465,10 @@ pub fn preview(
     now_ms: i64,
 ) -> Result<Option<Vec<String>>, StoreError> {
     let Some(bucket) = store.bucket(name)? else { return Ok(None) };
-    let rules = bucket.config(ConfigKind::Lifecycle).and_then(Lifecycle::from_json);
-    let Some(lifecycle) = rules else {
+    let Some(lifecycle) = bucket.rules() else {
         return Ok(Some(vec![format!("bucket {name} has no lifecycle rules")]));
     };
-    let look = Look { store, bucket: &bucket, lifecycle: &lifecycle, day_ms };
+    let look = Look { store, bucket: &bucket, lifecycle, day_ms };
     let (mut lines, mut more) = (Vec::new(), 0_u64);
     look.run(&mut |finding| {
         if lines.len() < MAX_PREVIEW_LINES {

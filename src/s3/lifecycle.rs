@@ -8,6 +8,7 @@ use crate::http::Response;
 use crate::store::{Bucket, ConfigKind, NewObject, Object};
 use crate::types::lifecycle::{Due, Lifecycle, Subject};
 use crate::types::{ObjectKey, Tags, time};
+use std::sync::Arc;
 
 /// Says which objects transitions leave where they are; there are no transitions.
 const MINIMUM_SIZE: &str = "x-amz-transition-default-minimum-object-size";
@@ -31,19 +32,14 @@ pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     Ok(Response::new(200).header(MINIMUM_SIZE, ALL_CLASSES))
 }
 
-/// The rules of a bucket, if it has any.
-fn rules(bucket: &Bucket) -> Option<Lifecycle> {
-    bucket.config(ConfigKind::Lifecycle).and_then(Lifecycle::from_json)
-}
-
 /// GetBucketLifecycleConfiguration
 pub fn get(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let bucket = call.bucket()?;
-    let lifecycle = rules(&bucket).ok_or_else(|| {
+    let lifecycle = bucket.rules().ok_or_else(|| {
         S3Error::from(Code::NoSuchLifecycleConfiguration)
             .element("BucketName", bucket.name.as_str())
     })?;
-    Ok(super::document(200, document::write(&lifecycle)).header(MINIMUM_SIZE, ALL_CLASSES))
+    Ok(super::document(200, document::write(lifecycle)).header(MINIMUM_SIZE, ALL_CLASSES))
 }
 
 /// DeleteBucketLifecycle
@@ -57,7 +53,7 @@ pub fn delete(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
 
 /// What rules have to know of an object that is about to be written.
 pub struct Fresh {
-    lifecycle: Option<Lifecycle>,
+    lifecycle: Option<Arc<Lifecycle>>,
     key: ObjectKey,
     size: u64,
     tags: Tags,
@@ -68,7 +64,7 @@ impl Fresh {
     /// That of an object for a bucket.
     pub fn of(call: &Call<'_, '_>, bucket: &Bucket, new: &NewObject) -> Self {
         Self {
-            lifecycle: rules(bucket),
+            lifecycle: bucket.rules().cloned(),
             key: new.key.clone(),
             size: new.size,
             tags: new.extra.tags.clone(),
@@ -94,7 +90,7 @@ pub fn with_expiration(
     response: Response,
     object: &Object,
 ) -> Response {
-    let Some(lifecycle) = rules(bucket) else { return response };
+    let Some(lifecycle) = bucket.rules() else { return response };
     let (key, tags) = (object.key.as_str(), object.extra.tags.pairs());
     let subject = Subject { key, size: object.size, tags };
     announce(response, lifecycle.expires(&subject, object.modified_ms, call.app.lifecycle_day_ms))

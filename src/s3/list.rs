@@ -352,6 +352,7 @@ mod tests {
             lock: false,
             quota: None,
             configs: Default::default(),
+            parsed: Default::default(),
         };
         let named = |id: &str| Owner { id: id.to_owned(), display_name: id.to_owned() };
         let users = Users { find: Box::new(named), last: None };

@@ -5,6 +5,7 @@ use super::{Bucket, ConfigKind, Created, NewBucket, Refused, StoreError, Usage};
 use crate::types::{BucketName, VersionId, Versioning, time};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 const COLUMNS: &str = "SELECT id, name, created_ms,
     (SELECT canonical FROM owners WHERE id = owner), region, versioning, lock, quota FROM buckets";
@@ -39,6 +40,7 @@ fn bucket(row: &Row<'_>) -> rusqlite::Result<Option<Bucket>> {
         lock: row.get(6)?,
         quota: row.get::<_, Option<i64>>(7)?.map(|quota| quota as u64),
         configs: BTreeMap::new(),
+        parsed: OnceLock::new(),
     }))
 }
 
@@ -226,6 +228,7 @@ pub fn create(conn: &Connection, new: &NewBucket) -> Result<Created, StoreError>
         lock: new.lock,
         quota: None,
         configs: new.configs.clone(),
+        parsed: OnceLock::new(),
     }))
 }
 

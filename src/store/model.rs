@@ -2,12 +2,13 @@
 
 use super::blob::WrittenBlob;
 use super::seal::Seal;
+use crate::types::lifecycle::Lifecycle;
 use crate::types::{
     BucketName, Checksum, ChecksumAlgorithm, ChecksumType, Current, ETag, Lock, ObjectKey,
     Precondition, Tags, VersionId, Versioning, Violation,
 };
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The number of a blob: unique for the life of a data directory, growing with time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -34,9 +35,18 @@ pub struct Bucket {
     pub quota: Option<u64>,
     /// What clients configured.
     pub configs: BTreeMap<ConfigKind, String>,
+    /// What [`Self::rules`] has read.
+    pub parsed: OnceLock<Option<Arc<Lifecycle>>>,
 }
 
 impl Bucket {
+    /// Its lifecycle rules; `None` if it has none, or none that this program understands. They are
+    /// read when they are first asked for: 1000 of them take milliseconds.
+    pub fn rules(&self) -> Option<&Arc<Lifecycle>> {
+        let read = || Lifecycle::from_json(self.config(ConfigKind::Lifecycle)?).map(Arc::new);
+        self.parsed.get_or_init(read).as_ref()
+    }
+
     /// A configuration, as it was given to [`super::Store::set_config`].
     pub fn config(&self, kind: ConfigKind) -> Option<&str> {
         self.configs.get(&kind).map(String::as_str)
