@@ -294,6 +294,7 @@ pub fn run(store: &Store, settings: &Settings) {
     let mut midnight = round_up(time::now_ms() + 1, day_ms);
     while !heard.stop {
         let now = time::now_ms();
+        midnight = not_later(midnight, now, day_ms);
         if load_at.is_some_and(|at| at <= now) {
             load_at = match worker.load(new_at) {
                 Ok(()) => {
@@ -324,6 +325,11 @@ pub fn run(store: &Store, settings: &Settings) {
             load_at = Some(0);
         }
     }
+}
+
+/// The next midnight, unless it was passed meanwhile: not a later one, where the clock was set back.
+fn not_later(midnight: i64, now_ms: i64, day_ms: i64) -> i64 {
+    midnight.min(round_up(now_ms + 1, day_ms))
 }
 
 fn millis(time: Duration) -> i64 {
@@ -520,4 +526,17 @@ fn line(finding: &Finding<'_>, bucket: &Bucket, now_ms: i64) -> String {
         _ => String::new(),
     };
     format!("{when}: {what} (rule {:?}{held})", finding.due.rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_goes_back_brings_the_next_midnight_with_it() {
+        assert_eq!(not_later(200, 199, 100), 200);
+        assert_eq!(not_later(200, 200, 100), 200, "it has come");
+        assert_eq!(not_later(200, 950, 100), 200, "it was slept through");
+        assert_eq!(not_later(1000, 150, 100), 200);
+    }
 }
