@@ -440,6 +440,27 @@ fn unfinished_uploads_are_aborted() {
     stop(&store, job);
 }
 
+/// Nor those that a run has found to be due already.
+#[test]
+fn rules_that_are_gone_abort_no_more_uploads() {
+    let folder = Folder::in_memory("expiry-gone");
+    let store = Arc::new(Store::open(folder.config()).unwrap());
+    let bucket = support::bucket(&store, "bucket");
+    set_rules(&store, &bucket, vec![Rule { abort_days: Some(1), ..rule("u", "u/") }]);
+    for n in 0..5000 {
+        support::start(&store, &bucket, &format!("u/{n}")).unwrap().unwrap();
+    }
+    let left = || support::rows(folder.path(), "SELECT count(*) FROM uploads");
+    let job = start(&store, settings(&[]));
+    eventually("some are aborted", || left() < 5000);
+    store.set_config(bucket.id, ConfigKind::Lifecycle, None).unwrap().unwrap();
+    let then = left();
+    two_days();
+    // One may have been on its way.
+    assert!(then > 1 && left() >= then - 1, "{then} were left, now {}", left());
+    stop(&store, job);
+}
+
 // ---- events ------------------------------------------------------------------------------
 
 fn subscribe(events: &str) -> Notification {

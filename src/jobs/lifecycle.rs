@@ -238,6 +238,11 @@ impl Sweep<'_> {
             }
             What::Upload(upload) => {
                 let (store, bucket) = (self.look.store, self.look.bucket.id);
+                let now = store.bucket(&self.look.bucket.name)?.filter(|now| now.id == bucket);
+                if now.is_none_or(|now| now.config(ConfigKind::Lifecycle) != Some(self.rules)) {
+                    self.done.changed += 1;
+                    return Ok(());
+                }
                 // Refused: it was completed or aborted meanwhile.
                 let done = store.abort_upload(bucket, &upload.key, &upload.upload_id)?;
                 self.aborted += u64::from(done.is_ok());
