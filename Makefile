@@ -66,10 +66,13 @@ deb-%: musl-% musl-$(NATIVE)
 	if command -v lintian >/dev/null; then \
 		lintian --allow-root --fail-on error,warning bin/jog_$(VERSION)_$(arch_$*).deb; fi
 
+# On Debian 12, or with SUITE=noble on Ubuntu 24.04.
+SUITE = bookworm
 test-deb: deb-$(NATIVE)
 	packaging/deb/build.sh $(arch_$(NATIVE)) bin/jog-$(NATIVE)-linux-musl \
 		bin/jog-$(NATIVE)-linux-musl target/packaging/jog_next.deb $(VERSION)+next
-	packaging/deb/test.sh bin/jog_$(VERSION)_$(arch_$(NATIVE)).deb target/packaging/jog_next.deb
+	packaging/deb/test.sh bin/jog_$(VERSION)_$(arch_$(NATIVE)).deb target/packaging/jog_next.deb \
+		$(SUITE)
 
 test-docker:
 	packaging/docker/test.sh

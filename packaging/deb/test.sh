@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Tests the package on a Debian 12 that is really booted: packaging/deb/test.sh OLD.deb NEW.deb
+# Tests the package on a system that is really booted: packaging/deb/test.sh OLD.deb NEW.deb [SUITE]
 #
-# OLD is installed with apt, NEW upgrades it. Debian is made with mmdebstrap, once, and booted with
-# systemd-nspawn: systemd is its process 1, the network is its own. Needs root, mmdebstrap,
-# systemd-container and curl; where they cannot be had JOG_TEST_DEB=skip says so, and nothing is
-# tested.
+# OLD is installed with apt, NEW upgrades it. SUITE is bookworm (Debian 12) if not given, or noble
+# (Ubuntu 24.04). It is made with mmdebstrap, once, and booted with systemd-nspawn: systemd is its
+# process 1, the network is its own. Needs root, mmdebstrap, systemd-container and curl; where they
+# cannot be had JOG_TEST_DEB=skip says so, and nothing is tested.
 set -euo pipefail
 
-old=$(realpath "$1") new=$(realpath "$2")
+old=$(realpath "$1") new=$(realpath "$2") suite=${3:-bookworm}
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 made=$repo/target/packaging
 # Beside systemd what the guide's commands need.
-packages=systemd,systemd-sysv,adduser,curl,dbus,iproute2,openssl,rsync,sudo
-tarball=$made/debian-12-$(cksum <<<"$packages" | cut -d' ' -f1).tar
+packages=systemd,systemd-sysv,adduser,apt,curl,dbus,iproute2,openssl,rsync,sudo
+tarball=$made/$suite-$(cksum <<<"$packages" | cut -d' ' -f1).tar
 bucket=http://127.0.0.1:9000/photos
 
 if [ "${JOG_TEST_DEB:-}" = skip ]; then
@@ -32,8 +32,20 @@ fi
 if [ ! -f "$tarball" ]; then
     mkdir -p "$made"
     rm -rf "$tarball"
+    from=()
+    if [ "$suite" = noble ]; then
+        # Debian has no keys of Ubuntu.
+        ubuntu=http://archive.ubuntu.com/ubuntu
+        curl -sSf --max-time 60 -o "$made/keyring.deb" \
+            $ubuntu/pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb
+        echo "36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8 $made/keyring.deb" |
+            sha256sum --quiet -c
+        dpkg-deb --fsys-tarfile "$made/keyring.deb" |
+            tar -xO ./usr/share/keyrings/ubuntu-archive-keyring.gpg >"$made/ubuntu.gpg"
+        from=("deb [signed-by=$made/ubuntu.gpg] $ubuntu noble main")
+    fi
     mmdebstrap --quiet --format=tar --variant=minbase --include="$packages" \
-        bookworm "$tarball.new" >&2
+        "$suite" "$tarball.new" "${from[@]}" >&2
     mv "$tarball.new" "$tarball"
 fi
 
