@@ -1,14 +1,15 @@
 //! The line that each request leaves in the server's own log, when its response has been sent.
 //!
 //! It is a log record with fields. As text its fields are separated by spaces, in this order: method,
-//! operation, bucket, key, status, error code, bytes of the body, microseconds, requester, request id;
-//! `-` stands for nothing, `cut` for a response that did not get through, and names are
+//! operation, bucket, key, status, error code, bytes of the body, microseconds, requester, request id,
+//! the client's address; `-` stands for nothing, `cut` for a response that did not get through, and names are
 //! percent-encoded, so that a line is always a line. In JSON each has its own name.
 
 use super::{Code, Label, uri};
 use crate::http::{Request, Response, Sent};
 use crate::types::{BucketName, ObjectKey};
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// The target of these records, by which they are known from others.
@@ -25,6 +26,7 @@ pub(super) struct AccessLine {
     received: Instant,
     requester: Option<String>,
     id: String,
+    address: IpAddr,
 }
 
 impl AccessLine {
@@ -34,6 +36,7 @@ impl AccessLine {
         label: Label,
         response: &Response,
         code: Option<Code>,
+        address: IpAddr,
     ) -> Option<Self> {
         if !log::log_enabled!(target: TARGET, log::Level::Info) {
             return None;
@@ -48,6 +51,7 @@ impl AccessLine {
             received: request.received,
             requester: label.requester,
             id: request.id.clone(),
+            address: address.to_canonical(),
         })
     }
 
@@ -66,7 +70,8 @@ impl AccessLine {
             complete = sent.complete,
             duration_us = took,
             requester = self.requester.as_deref(),
-            request_id = self.id.as_str();
+            request_id = self.id.as_str(),
+            address:% = self.address;
             "{}", Text(&self, sent, took)
         );
     }
@@ -94,6 +99,7 @@ impl fmt::Display for Text<'_> {
             true => write!(f, "{}", sent.body_bytes)?,
             false => f.write_str("cut")?,
         }
-        write!(f, " {took} {} {}", encoded(line.requester.as_deref()), line.id)
+        let requester = encoded(line.requester.as_deref());
+        write!(f, " {took} {requester} {} {}", line.id, line.address)
     }
 }

@@ -450,7 +450,8 @@ impl App {
         }
         let operation = label.operation;
         let bucket = logging::note(self, request, &mut label, &response, code);
-        let own = AccessLine::new(request, label, &response, code);
+        let address = auth::source(request, &self.auth);
+        let own = AccessLine::new(request, label, &response, code, address);
         if own.is_some() || bucket.is_some() {
             response.done = Some(Box::new(move |sent| {
                 own.into_iter().for_each(|own| own.write(sent));

@@ -287,10 +287,10 @@ fn a_line_a_request() {
     let id = put.header("x-amz-request-id").expect("an id").to_owned();
     let line = server.log_line("the PUT", |line| line.contains(&id));
     let fields: Vec<&str> = line.split(' ').skip_while(|f| *f != "PUT").collect();
-    let [method, operation, of, key, status, code, bytes, duration, requester, request] =
+    let [method, operation, of, key, status, code, bytes, duration, requester, request, address] =
         fields[..]
     else {
-        panic!("ten fields: {line}");
+        panic!("eleven fields: {line}");
     };
     assert_eq!((method, operation, of), ("PUT", "PutObject", bucket.as_str()));
     assert_eq!((key, status, code), ("a%20b%0A/%C3%BC", "200", "-"));
@@ -358,6 +358,7 @@ fn the_log_in_json_is_an_object_a_line() {
     assert_eq!(line(&get, "GET")["bytes"], 5);
     let refused = line(&gone, "the refusal");
     assert_eq!((&refused["status"], &refused["code"]), (&403.into(), &"AccessDenied".into()));
+    assert_eq!(address, "127.0.0.1");
     assert_eq!(refused["requester"], serde_json::Value::Null);
     for line in server.log().lines() {
         let value: serde_json::Value =
