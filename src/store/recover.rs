@@ -24,10 +24,11 @@ pub fn behind_all(root: &Path) -> Result<i64, StoreError> {
         if !objects.is_dir() {
             continue;
         }
-        // Names have leading zeros, so the last one has the highest number.
-        let Some(upper) = read(&objects)?.into_iter().max_by_key(fs::DirEntry::file_name) else {
-            continue;
-        };
+        // Names have leading zeros, so the last one has the highest number. What a NAS or a desktop
+        // puts beside them (`@eaDir`, `.DS_Store`) is not one.
+        let ours = |upper: &fs::DirEntry| ids::behind_folder(&name(upper), "0").is_some();
+        let uppers = read(&objects)?.into_iter().filter(|upper| ours(upper) && is_dir(upper));
+        let Some(upper) = uppers.max_by_key(fs::DirEntry::file_name) else { continue };
         for lower in read(&upper.path())? {
             let found = ids::behind_folder(&name(&upper), &name(&lower));
             behind = behind.max(found.unwrap_or(0));
@@ -39,6 +40,10 @@ pub fn behind_all(root: &Path) -> Result<i64, StoreError> {
 fn read(dir: &Path) -> Result<Vec<fs::DirEntry>, StoreError> {
     let entries = fs::read_dir(dir).map_err(|e| StoreError::io("readdir", dir, e))?;
     entries.collect::<Result<_, _>>().map_err(|e| StoreError::io("readdir", dir, e))
+}
+
+fn is_dir(entry: &fs::DirEntry) -> bool {
+    entry.path().is_dir()
 }
 
 fn name(entry: &fs::DirEntry) -> String {
@@ -61,11 +66,11 @@ pub fn run(
             continue;
         }
         for upper in read(&objects)? {
-            if !ids::upper_in(&upper.file_name().to_string_lossy(), &groups) {
+            if !ids::upper_in(&name(&upper), &groups) || !is_dir(&upper) {
                 continue;
             }
             for lower in read(&upper.path())? {
-                if !ids::group_in(&name(&upper), &name(&lower), &groups) {
+                if !ids::group_in(&name(&upper), &name(&lower), &groups) || !is_dir(&lower) {
                     continue;
                 }
                 for file in read(&lower.path())? {
@@ -102,4 +107,23 @@ fn referenced(readers: &Readers, low: i64, high: i64) -> Result<HashSet<i64>, St
         let rows = statement.query_map([low, high], |row| row.get(0))?;
         Ok(rows.collect::<Result<HashSet<i64>, _>>()?)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_put_between_the_folders_is_not_counted() {
+        let root = std::env::temp_dir().join(format!("jog-recover-{}", std::process::id()));
+        let objects = root.join("bucket/objects");
+        for folder in ["0001f/002", "00020/00a", "@eaDir/x", "00020/@eaDir"] {
+            fs::create_dir_all(objects.join(folder)).unwrap();
+        }
+        for file in [root.join(".DS_Store"), objects.join("00021"), objects.join("thumbs.db")] {
+            fs::write(file, "?").unwrap();
+        }
+        assert_eq!(behind_all(&root).unwrap(), ids::behind_folder("00020", "00a").unwrap());
+        fs::remove_dir_all(root).unwrap();
+    }
 }

@@ -2,7 +2,7 @@
 //! does about it.
 
 use super::support::{Folder, Rng, audit, bucket, content, get, key, new_object, put_ok};
-use super::{backup_config, config, file_of, fill, flip, look, open, run, tree};
+use super::{BackupConfig, backup_config, config, file_of, fill, flip, look, open, run, tree};
 use jog::store::backup::Damage;
 use jog::store::verify::{VerifyConfig, verify};
 use jog::store::{NewData, Store};
@@ -231,4 +231,45 @@ fn a_backup_gets_anew_what_is_damaged_in_it() {
     assert_eq!(tree(&dest), good);
     let report = verify(&repair, &mut |_| ()).unwrap();
     assert!(report.is_sound() && report.quarantine.is_none());
+}
+
+#[test]
+fn what_others_put_among_the_files_is_in_nobodys_way() {
+    let folder = Folder::in_memory("backup");
+    let (data, dest) = (folder.path().join("d"), folder.path().join("b"));
+    let store = open(&data);
+    let b = bucket(&store, "plain");
+    put_ok(&store, &b, "k", &content(1, 1000));
+    let put_strangers = |root: &std::path::Path| {
+        let mut places = Vec::new();
+        let mut above = file_of(root, 1000);
+        for _ in 0..4 {
+            above.pop();
+            if above.file_name().unwrap() == "plain" {
+                above.pop();
+            }
+            std::fs::write(above.join(".DS_Store"), b"?").unwrap();
+            std::fs::create_dir_all(above.join("@eaDir")).unwrap();
+            places.push(above.join(".DS_Store"));
+        }
+        places.sort();
+        places
+    };
+    let places = put_strangers(&data);
+    run(&backup_config(&data, &dest));
+    put_strangers(&dest);
+    let keep = BackupConfig { keep: Some(1), ..backup_config(&data, &dest) };
+    assert!(run(&keep).manifest.is_complete());
+    assert!(look(&dest).is_sound());
+    let config = VerifyConfig { dir: data.clone(), repair: true, ..VerifyConfig::default() };
+    let report = verify(&config, &mut |_| ()).unwrap();
+    assert!(report.is_sound());
+    let mut found: Vec<_> = report.orphans.iter().map(|(path, _)| path.clone()).collect();
+    found.retain(|path| path.file_name().unwrap() == ".DS_Store");
+    found.sort();
+    assert_eq!(found, places);
+    assert!(places.iter().all(|path| !path.exists()), "they are in the quarantine");
+    drop(store);
+    put_strangers(&data);
+    assert_eq!(get(&open(&data), &b, "k").unwrap(), content(1, 1000));
 }

@@ -269,6 +269,23 @@ fn write_file(fs: &Fs, path: &Path, text: &str) -> Result<(), StoreError> {
     sync_dir(fs, path.parent().unwrap_or(Path::new(".")))
 }
 
+/// The folders in a folder. `strange` gets files that somebody has put between them.
+fn folders(
+    dir: &Path,
+    strange: &mut dyn FnMut(&Path, u64),
+) -> Result<Vec<std::fs::DirEntry>, StoreError> {
+    let mut entries = read_dir(dir)?;
+    entries.retain(|entry| {
+        let path = entry.path();
+        match std::fs::metadata(&path) {
+            Ok(meta) if !meta.is_dir() => strange(&path, meta.len()),
+            _ => return true,
+        }
+        false
+    });
+    Ok(entries)
+}
+
 /// Takes a file: its bucket, its number, its path and its size.
 pub(super) type Found<'f> = dyn FnMut(&str, BlobId, &Path, u64) -> Result<(), StoreError> + 'f;
 
@@ -278,10 +295,10 @@ pub(super) fn walk(
     found: &mut Found<'_>,
     strange: &mut dyn FnMut(&Path, u64),
 ) -> Result<(), StoreError> {
-    for bucket in read_dir(&root.join("buckets"))? {
+    for bucket in folders(&root.join("buckets"), strange)? {
         let name = bucket.file_name().to_string_lossy().into_owned();
-        for upper in read_dir(&bucket.path().join("objects"))? {
-            for lower in read_dir(&upper.path())? {
+        for upper in folders(&bucket.path().join("objects"), strange)? {
+            for lower in folders(&upper.path(), strange)? {
                 for file in read_dir(&lower.path())? {
                     let path = file.path();
                     // Gone since the folder was read.
