@@ -13,10 +13,11 @@ use jog::store::backup::{
 use jog::store::verify::{VerifyConfig, VerifyReport, verify};
 use jog::store::{
     BucketChange, Delete, Fault, Kek, NewData, OpenError, SealMode, Sealing, Store, StoreConfig,
+    StoreError,
 };
 use jog::types::{Precondition, Versioning};
 use std::collections::BTreeMap;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ fn backup_config(data: &Path, dest: &Path) -> BackupConfig {
         keep: None,
         link: false,
         trash: true,
+        min_free: None,
         rate: None,
         durable: false,
         fault: None,
@@ -229,6 +231,26 @@ fn what_is_restored_is_what_there_was() {
         store.close().unwrap();
         drop((store, before));
     }
+}
+
+#[test]
+fn a_backup_on_the_disk_of_the_data_leaves_the_server_its_room() {
+    let folder = Folder::in_memory("backup");
+    let (data, dest) = (folder.path().join("d"), folder.path().join("b"));
+    let store = open(&data);
+    fill(&store);
+    let config = BackupConfig { min_free: Some(1 << 60), ..backup_config(&data, &dest) };
+    let refused = backup(&config, &mut |_| ());
+    assert!(matches!(refused, Err(BackupError::Store(StoreError::Full))), "{refused:?}");
+    assert_eq!(tree(&dest).len(), 0);
+    // Another disk is nobody's but the backup's.
+    let elsewhere = Folder::new("backup");
+    let disk = |path: &Path| std::fs::metadata(path).unwrap().dev();
+    if disk(elsewhere.path()) != disk(folder.path()) {
+        let config = BackupConfig { dest: elsewhere.path().join("b"), ..config };
+        assert!(run(&config).manifest.is_complete());
+    }
+    drop(store);
 }
 
 #[test]

@@ -51,6 +51,7 @@ fn run(config: &Config, arguments: &Arguments) -> Result<u8, Failure> {
         keep,
         link: arguments.get("--copy").is_none(),
         trash: arguments.get("--no-trash").is_none(),
+        min_free: config.min_free,
         rate,
         durable: config.durability == Durability::Full,
         fault: None,

@@ -79,6 +79,7 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            _ if has_no_index(&error) => Self::Full,
             Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
                 Self::Busy
             }
@@ -104,6 +105,12 @@ impl fmt::Display for StoreError {
             Self::Full => f.write_str("the disk is full"),
         }
     }
+}
+
+/// Whether SQLite had no room for the index of the WAL, which it calls a "disk I/O error".
+fn has_no_index(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi;
+    error.sqlite_error().is_some_and(|e| e.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// Whether SQLite has found no folder for a temporary file: what it says itself, "disk I/O error",
@@ -151,9 +158,64 @@ impl fmt::Display for OpenError {
             Self::Restoring => f.write_str(
                 "a restore into it has not ended; run the same `jog restore` again to go on with it",
             ),
-            Self::Store(error) => error.fmt(f),
+            Self::Store(error) => {
+                error.fmt(f)?;
+                remedy(error).map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+            }
         }
     }
 }
 
+/// What can be done about a data directory that is not as it must be.
+fn remedy(error: &StoreError) -> Option<&'static str> {
+    use io::ErrorKind;
+    use rusqlite::ErrorCode;
+    let kind = match error {
+        StoreError::Io { source, .. } => source.kind(),
+        StoreError::Sqlite(error) => match error.sqlite_error_code()? {
+            ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
+                ErrorKind::PermissionDenied
+            }
+            ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt => ErrorKind::InvalidData,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(match kind {
+        ErrorKind::PermissionDenied => "it and all in it must belong to the user that runs jog",
+        ErrorKind::ReadOnlyFilesystem => "mount it so that it can be written",
+        ErrorKind::NotADirectory => "name a folder",
+        ErrorKind::InvalidData => "restore metadata.db from a backup",
+        _ => return None,
+    })
+}
+
 impl std::error::Error for OpenError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn a_full_disk_is_one_whatever_sqlite_calls_it() {
+        let of =
+            |code| StoreError::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        assert!(matches!(of(ffi::SQLITE_FULL), StoreError::Full));
+        assert!(matches!(of(ffi::SQLITE_IOERR_SHMSIZE), StoreError::Full));
+        assert!(matches!(of(ffi::SQLITE_IOERR_READ), StoreError::Sqlite(_)));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_opened_says_what_to_do() {
+        let of = |kind: io::ErrorKind| {
+            let error = StoreError::io("open", Path::new("/d/jog.lock"), kind.into());
+            OpenError::from(error).to_string()
+        };
+        assert!(of(io::ErrorKind::PermissionDenied).contains("the user that runs jog"));
+        assert!(of(io::ErrorKind::ReadOnlyFilesystem).contains("mount it"));
+        let sqlite = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CANTOPEN), None);
+        let text = OpenError::from(StoreError::from(sqlite)).to_string();
+        assert!(text.contains("the user that runs jog"), "{text}");
+    }
+}

@@ -264,11 +264,16 @@ impl Store {
     pub fn space(&self) -> Result<Space, StoreError> {
         let (free, size) = free_space(&self.config.dir)?;
         let percent = |n: u64| size / 100 * n;
-        let min_free = self.config.min_free.unwrap_or(percent(1).clamp(4 << 20, 256 << 20));
+        let min_free = self.config.min_free.unwrap_or_else(|| usual_min_free(size));
         let usual = percent(5).min(10 << 30).max(min_free.saturating_mul(2));
         let trash_floor = self.config.trash_floor.unwrap_or(usual).max(min_free);
         Ok(Space { free, size, min_free, trash_floor })
     }
+}
+
+/// `JOG_MIN_FREE` if it is not set, of a file system of this size, in bytes.
+pub(super) fn usual_min_free(size: u64) -> u64 {
+    (size / 100).clamp(4 << 20, 256 << 20)
 }
 
 impl Drop for Store {

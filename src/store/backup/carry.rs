@@ -2,7 +2,7 @@
 //! arrives is what its row says, byte for byte, and has its name only when it is durable.
 
 use super::super::census::{Named, path_of};
-use super::super::fs::Fs;
+use super::super::fs::{Fs, free_space};
 use super::super::{BlobId, StoreError};
 use super::{make_dirs, remove_flat};
 use crate::limits::{BACKUP_BATCH_BYTES, BACKUP_BATCH_FILES, BACKUP_BATCH_TIME, IO_BUFFER_BYTES};
@@ -164,17 +164,21 @@ pub struct Carrier {
     batch: Vec<(PathBuf, PathBuf)>,
     batch_bytes: u64,
     batch_since: Instant,
+    /// Free space that is left to others, in bytes.
+    floor: u64,
     /// Folders that are there.
     made: HashSet<PathBuf>,
 }
 
 impl Carrier {
-    /// `link`: further names of the same bytes where the file system has them, else copies.
+    /// `link`: further names of the same bytes where the file system has them, else copies, as long
+    /// as they leave `floor` bytes of space.
     pub fn new(
         fs: &Fs,
         from: &Path,
         to: &Path,
         link: bool,
+        floor: u64,
         pace: Pace,
     ) -> Result<Self, StoreError> {
         let incoming = to.join("incoming");
@@ -190,6 +194,7 @@ impl Carrier {
             batch: Vec::new(),
             batch_bytes: 0,
             batch_since: Instant::now(),
+            floor,
             made: HashSet::new(),
         })
     }
@@ -221,6 +226,9 @@ impl Carrier {
         let result = if linked {
             check_bytes(&mut source, size, crc64, &mut self.pace, &mut |_| Ok(()))?
         } else {
+            if self.floor > 0 && free_space(&self.to)?.0 < self.floor + size.unwrap_or(0) {
+                return Err(StoreError::Full);
+            }
             let mut file = self.fs.create(&new)?;
             let fs = &self.fs;
             let mut write = |bytes: &[u8]| fs.write(&new, &mut file, bytes);

@@ -195,7 +195,8 @@ fn copy_files(
 ) -> Result<Vec<(BlobId, PathBuf, Damage)>, BackupError> {
     fs.mkdir(&config.dest.join("buckets"))?;
     let pace = Pace::new(config.rate);
-    let mut carrier = Carrier::new(fs, &config.backup, &config.dest, config.link, pace)?;
+    let (from, to) = (&config.backup, &config.dest);
+    let mut carrier = Carrier::new(fs, from, to, config.link, 0, pace)?;
     let needed = census.total(false)?;
     let mut progress = Progress {
         what: "files",

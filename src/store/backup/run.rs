@@ -5,7 +5,8 @@
 //! Whatever is deleted or overwritten meanwhile, they stay.
 
 use super::super::census::{Census, Named, Source, Total};
-use super::super::fs::{Fault, Fs};
+use super::super::fs::{Fault, Fs, free_space};
+use super::super::open::usual_min_free;
 use super::super::{BlobId, StoreError, hold};
 use super::carry::{Carried, Carrier, Damage, Pace, place};
 use super::manifest::{self, Manifest, name_of, sha256, write_mark};
@@ -18,6 +19,7 @@ use crate::types::time::{iso, now_ms};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 use serde_json::json;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +42,8 @@ pub struct BackupConfig {
     pub link: bool,
     /// Files of deleted objects come along.
     pub trash: bool,
+    /// `JOG_MIN_FREE`, in bytes: what a backup leaves of the disk that the server writes on.
+    pub min_free: Option<u64>,
     /// Bytes a second that are read of files, at most.
     pub rate: Option<u64>,
     /// Whether it reaches the disk.
@@ -85,11 +89,16 @@ pub fn backup(config: &BackupConfig, watch: &mut Watch<'_>) -> Result<BackupRepo
     fs.mkdir(&folder)?;
     sync_dir(&fs, &dir.snapshots_dir())?;
     let metadata = folder.join("metadata.db");
+    let floor = floor(config)?;
+    let size = std::fs::metadata(&live).map_err(|e| StoreError::io("stat", &live, e))?.len();
+    if floor > 0 && free_space(&config.dest)?.0 < floor + size {
+        return Err(StoreError::Full.into());
+    }
     copy_database(&fs, Source::Live(&live), &metadata, watch)?;
     let (metadata_bytes, metadata_sha256) =
         sha256(&metadata).map_err(|e| StoreError::io("read", &metadata, e))?;
     census.look(Source::Still(&metadata))?.count()?;
-    let mut copied = copy_files(config, &dir, &census, watch)?;
+    let mut copied = copy_files(config, &dir, &census, floor, watch)?;
     drop(held);
     let lost = name_lost(&census, Source::Still(&metadata), std::mem::take(&mut copied.damaged))?;
     let needed = census.total(false)?;
@@ -113,6 +122,20 @@ pub fn backup(config: &BackupConfig, watch: &mut Watch<'_>) -> Result<BackupRepo
     note(config, &fs, &manifest);
     let Copied { new, linked, .. } = copied;
     Ok(BackupReport { snapshot, manifest, new, linked, lost, removed, pruned })
+}
+
+/// Free space in bytes that the backup must leave: on the disk of the data directory what the
+/// server needs, which would refuse even to delete.
+fn floor(config: &BackupConfig) -> Result<u64, StoreError> {
+    let disk = |path: &Path| match std::fs::metadata(path) {
+        Ok(meta) => Ok(meta.dev()),
+        Err(e) => Err(StoreError::io("stat", path, e)),
+    };
+    if disk(&config.dest)? != disk(&config.data_dir)? {
+        return Ok(0);
+    }
+    let (_, size) = free_space(&config.dest)?;
+    Ok(config.min_free.unwrap_or_else(|| usual_min_free(size)))
 }
 
 /// The folder of the backup, made or found, which is of this store.
@@ -224,10 +247,12 @@ fn copy_files(
     config: &BackupConfig,
     dir: &BackupDir,
     census: &Census,
+    floor: u64,
     watch: &mut Watch<'_>,
 ) -> Result<Copied, BackupError> {
     let pace = Pace::new(config.rate);
-    let mut carrier = Carrier::new(&dir.fs, &config.data_dir, &dir.root, config.link, pace)?;
+    let (from, to) = (&config.data_dir, &dir.root);
+    let mut carrier = Carrier::new(&dir.fs, from, to, config.link, floor, pace)?;
     let mut copied = Copied::default();
     let needed = census.total(false)?;
     let trash = if config.trash { census.total(true)? } else { Total::default() };
