@@ -3,17 +3,21 @@
 
 mod credentials;
 mod schedule;
+mod text;
 mod webhooks;
 
 pub use schedule::Schedule;
+pub use text::size;
 pub use webhooks::Webhook;
 
 use crate::limits;
 use credentials::{credential, metrics_token, sse_key, valid_key};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use text::{domains, duration, region, switch};
 use zeroize::Zeroizing;
 
 /// A setting, as operators know it.
@@ -106,6 +110,19 @@ pub struct Values {
 /// The flag of a setting.
 pub fn flag(env: &str) -> String {
     format!("--{}", env.trim_start_matches("JOG_").to_ascii_lowercase().replace('_', "-"))
+}
+
+/// The variables that may be settings. The others are of no concern, whatever is in them.
+pub fn environment(
+    all: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let ours = all.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    ours.filter(|(name, _)| name.starts_with("JOG_"))
+        .map(|(name, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(ConfigError(format!("{name}: expected UTF-8"))),
+        })
+        .collect()
 }
 
 impl Values {
@@ -256,51 +273,6 @@ pub struct Config {
     pub shutdown: Duration,
 }
 
-/// `30s`, `15m`, `24h`, `7d`, or a number of seconds.
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = match text.strip_suffix(|c: char| c.is_ascii_alphabetic()) {
-        Some(number) => (number, &text[number.len()..]),
-        None => (text, "s"),
-    };
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(seconds)
-        .filter(|s| *s <= 3650 * 86_400)
-        .map(Duration::from_secs)
-}
-
-/// `64MiB`, `10GiB`, `512KiB`, `1TiB` (also `M`, `MB` and so on, all in powers of 1024), or bytes.
-pub fn size(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim().to_ascii_lowercase();
-    let shift = match unit.trim_end_matches('b').trim_end_matches('i') {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
-fn switch(text: &str) -> Option<bool> {
-    match text {
-        "on" | "true" | "1" | "yes" => Some(true),
-        "off" | "false" | "0" | "no" => Some(false),
-        _ => None,
-    }
-}
-
 impl Config {
     /// Understands all settings; the first wrong one is the error.
     pub fn from_values(values: &Values) -> Result<Self, ConfigError> {
@@ -327,8 +299,13 @@ impl Config {
             None => Ok(None),
         };
         let a_port = "a port from 0 to 65535";
+        let port: u16 = values.parse("JOG_PORT", a_port, |v| v.parse().ok())?;
         let website_port = match optional("JOG_WEBSITE_PORT") {
-            Some(_) => values.parse("JOG_WEBSITE_PORT", a_port, |v| v.parse().ok()).map(Some)?,
+            Some(_) => {
+                let other = |v: &str| v.parse().ok().filter(|n| *n == 0 || *n != port);
+                let expected = "a port from 0 to 65535 that is not JOG_PORT";
+                values.parse("JOG_WEBSITE_PORT", expected, other).map(Some)?
+            }
             None => None,
         };
         let some_domains = "host names separated by commas";
@@ -340,7 +317,7 @@ impl Config {
             )));
         }
         Ok(Self {
-            port: values.parse("JOG_PORT", a_port, |v| v.parse().ok())?,
+            port,
             website_port,
             website_domains,
             access_log_interval: values.parse(
@@ -354,7 +331,7 @@ impl Config {
             secret_key,
             default_credentials,
             sse_key: sse_key(values)?,
-            region: optional("JOG_REGION"),
+            region: values.parse("JOG_REGION", "a region such as eu-central-1", region)?,
             domains: own_domains,
             durability: values.parse("JOG_DURABILITY", "full or os", |v| match v {
                 "full" => Some(Durability::Full),
@@ -381,7 +358,7 @@ impl Config {
             trust_proxy: values.parse("JOG_TRUST_PROXY", "on or off", switch)?,
             trash_retention: values.parse(
                 "JOG_TRASH_RETENTION",
-                "a time such as 30s, 15m, 24h or 7d",
+                "a time such as 30s, 15m, 24h or 7d, at most 3650d",
                 duration,
             )?,
             trash_floor: bytes("JOG_TRASH_FLOOR")?,
@@ -401,7 +378,11 @@ impl Config {
             })?,
             metrics_public: values.parse("JOG_METRICS_PUBLIC", "on or off", switch)?,
             metrics_token: metrics_token(values)?,
-            shutdown: values.parse("JOG_SHUTDOWN_TIMEOUT", "a time such as 30s or 2m", duration)?,
+            shutdown: values.parse(
+                "JOG_SHUTDOWN_TIMEOUT",
+                "a time such as 30s or 2m, at most 3650d",
+                duration,
+            )?,
         })
     }
 
@@ -427,16 +408,6 @@ impl Config {
     }
 }
 
-fn domains(text: &str) -> Option<Vec<String>> {
-    let list: Vec<String> =
-        text.split(',').map(|d| d.trim().to_ascii_lowercase()).filter(|d| !d.is_empty()).collect();
-    let valid = |d: &String| {
-        d.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
-            && !d.starts_with('.')
-    };
-    list.iter().all(valid).then_some(list)
-}
-
 /// The values of `jog config`: setting, value (secrets masked), source.
 pub fn describe(values: &Values) -> Vec<(String, String, &'static str)> {
     let source = |source| match source {
@@ -452,12 +423,12 @@ pub fn describe(values: &Values) -> Vec<(String, String, &'static str)> {
         .map(|setting| {
             let (value, from) = values.get(setting.env);
             let from_file = values.is_set(&format!("{}_FILE", setting.env));
-            let shown = match (from_file, setting.secret && from != Source::Default) {
-                (true, _) => "(from its file)".to_owned(),
-                (false, true) => "********".to_owned(),
-                (false, false) => value.to_owned(),
+            let (shown, from) = match (from_file, setting.secret && from != Source::Default) {
+                (true, _) => ("(from its file)", "file"),
+                (false, true) => ("********", source(from)),
+                (false, false) => (value, source(from)),
             };
-            (setting.env.to_owned(), shown, source(from))
+            (setting.env.to_owned(), shown.to_owned(), from)
         })
         .chain(webhooks)
         .collect()
@@ -564,16 +535,5 @@ mod tests {
         assert!(both.err().unwrap().contains("JOG_WEBSITE_DOMAIN=a"));
         assert!(config(&["--website-port=x"], &[]).is_err());
         assert!(config(&["--access-log-interval=0"], &[]).is_err());
-    }
-
-    #[test]
-    fn sizes_and_times() {
-        assert_eq!(size("64MiB"), Some(64 << 20));
-        assert_eq!(size("1g"), Some(1 << 30));
-        assert_eq!(size("7"), Some(7));
-        assert_eq!(size("x"), None);
-        assert_eq!(duration("24h"), Some(Duration::from_secs(86_400)));
-        assert_eq!(duration("0"), Some(Duration::ZERO));
-        assert_eq!(duration("é"), None);
     }
 }

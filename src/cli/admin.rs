@@ -8,7 +8,9 @@
 use super::channel::{self, Kind, Request, Sink};
 use super::local::LOST;
 use super::progress::{self, Meter};
-use super::{USAGE, access, bucket, import, key, lifecycle, stats, understand, user};
+use super::{
+    USAGE, access, bucket, import, key, lifecycle, misunderstood, stats, understand, user,
+};
 use crate::access::registry::Registry;
 use crate::config::Config;
 use crate::limits::{ADMIN_PATIENCE, MAX_ADMIN_FILE_BYTES};
@@ -108,7 +110,8 @@ impl Arguments {
     pub fn exactly<const N: usize>(&self) -> Result<[&str; N], Failure> {
         let all: Vec<&str> = self.positional.iter().map(String::as_str).collect();
         let wrong = |all: Vec<&str>| {
-            Failure::Usage(format!("expected {N} arguments beside options, not {}", all.len()))
+            let s = if N == 1 { "" } else { "s" };
+            Failure::Usage(format!("expected {N} argument{s} beside options, not {}", all.len()))
         };
         all.try_into().map_err(wrong)
     }
@@ -224,39 +227,36 @@ pub fn serve(context: &Context<'_>, request: &Request, sink: &mut Sink<'_>) -> u
     let arguments: Vec<String> =
         request.arguments.iter().map(|a| a.escape_default().to_string()).collect();
     let (name, arguments) = (request.command.escape_default(), arguments.join(" "));
-    log::info!("command {name} {arguments}: exit status {status}");
+    let space = if arguments.is_empty() { "" } else { " " };
+    log::info!("command {name}{space}{arguments}: exit status {status}");
     status
 }
 
 /// Runs `jog` with these arguments, whose first word [`knows`] knows.
 pub fn run(args: &[String]) -> ExitCode {
-    let complain = |text: &str| {
-        eprintln!("jog: {text}");
-        ExitCode::from(USAGE)
-    };
     let (settings, words) = match split_settings(args) {
         Ok(parts) => parts,
-        Err(text) => return complain(&text),
+        Err(text) => return misunderstood(text),
     };
+    let wants_help = words.iter().any(|arg| arg == "--help" || arg == "-h");
     let Some((command, rest)) = called(&words) else {
-        let name = words.join(" ");
-        return complain(&format!("{name}: no such command; `jog help` lists them"));
+        return no_command(&words, wants_help);
     };
-    if rest.iter().any(|arg| arg == "--help" || arg == "-h") {
-        println!("Usage: jog {} {}\n\n{}", command.name, command.usage, command.help);
+    if wants_help {
+        say!("Usage: jog {} {}\n\n{}", command.name, command.usage, command.help);
         return ExitCode::SUCCESS;
     }
     let request = match request(command, rest) {
         Ok(request) => request,
-        Err(text) => return complain(&text),
+        Err(text) => return misunderstood(text),
     };
     let (_, config) = match understand(&settings) {
         Ok(both) => both,
-        Err(error) => return complain(&error.to_string()),
+        Err(error) => return misunderstood(error),
     };
     let folder = match import::folder(&request) {
         Ok(folder) => folder,
-        Err(text) => return complain(&text),
+        Err(text) => return misunderstood(text),
     };
     let mut meter = Meter::new(false);
     let mut sink = |kind, text: &str| print(&mut meter, kind, text);
@@ -265,10 +265,25 @@ pub fn run(args: &[String]) -> ExitCode {
     match result {
         Ok(status) => ExitCode::from(status),
         Err(text) => {
-            eprintln!("jog: {text}");
+            complain!("jog: {text}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says which commands begin with the first of these words, which [`knows`] knows.
+fn no_command(words: &[String], wants_help: bool) -> ExitCode {
+    let first = words.first().map_or("", String::as_str);
+    let group = || commands().filter(|command| command.name.split(' ').next() == Some(first));
+    if wants_help {
+        for Command { name, usage, help, .. } in group() {
+            say!("{}\n      {help}", format!("Usage: jog {name} {usage}").trim_end());
+        }
+        return ExitCode::SUCCESS;
+    }
+    let names: Vec<&str> = group().map(|command| command.name).collect();
+    let (called, names) = (words.join(" "), names.join(", "));
+    misunderstood(format_args!("{called}: no such command; there are: {names}"))
 }
 
 /// A closed pipe ends the command: there is nobody to print for.

@@ -1,7 +1,7 @@
 //! `jog backup`: makes a snapshot of the store in another folder while the server runs.
 
 use super::admin::{Arguments, Failure, Opt};
-use super::local::{LOST, Local, rate};
+use super::local::{LOST, Local, failed_at, rate};
 use super::progress::{Meter, human};
 use crate::config::{Config, Durability};
 use crate::store::backup::{
@@ -57,10 +57,11 @@ fn run(config: &Config, arguments: &Arguments) -> Result<u8, Failure> {
         fault: None,
     };
     let mut meter = Meter::new(false);
-    let report = backup(&settings, &mut |progress| meter.watch(progress))?;
+    let report = backup(&settings, &mut |progress| meter.watch(progress))
+        .map_err(|error| failed_at(dest, error))?;
     drop(meter);
     if json {
-        println!("{:#}", as_json(&report))
+        say!("{:#}", as_json(&report))
     } else {
         print(&report)
     }
@@ -70,31 +71,31 @@ fn run(config: &Config, arguments: &Arguments) -> Result<u8, Failure> {
 fn print(report: &BackupReport) {
     let BackupReport { snapshot, manifest, new, linked, lost, removed, pruned } = report;
     let Manifest { files, bytes, trash_files, .. } = manifest;
-    println!("snapshot {snapshot}: {files} files, {}", human(*bytes));
-    println!("{} files are new, {}; {linked} of them are links", new.files, human(new.bytes));
+    say!("snapshot {snapshot}: {files} files, {}", human(*bytes));
+    say!("{} files are new, {}; {linked} of them are links", new.files, human(new.bytes));
     if *trash_files > 0 {
-        println!("{trash_files} files of deleted objects came along");
+        say!("{trash_files} files of deleted objects came along");
     }
     for name in removed {
-        println!("removed snapshot {name}");
+        say!("removed snapshot {name}");
     }
     if pruned.files > 0 {
-        println!("removed {} files, {}", pruned.files, human(pruned.bytes));
+        say!("removed {} files, {}", pruned.files, human(pruned.bytes));
     }
     print_lost(lost);
     if !manifest.is_complete() {
-        eprintln!("jog: the snapshot is INCOMPLETE: {} files are lost", manifest.lost_files);
+        complain!("jog: the snapshot is INCOMPLETE: {} files are lost", manifest.lost_files);
     }
 }
 
 /// Lists what is lost, and who needs it.
 pub fn print_lost(lost: &[Lost]) {
     for Lost { path, damage, owners } in lost {
-        eprintln!("{}: {damage}", path.display());
+        complain!("{}: {damage}", path.display());
         for owner in owners {
             let part = owner.part.map_or(String::new(), |n| format!(" part {n}"));
             let key = owner.key.escape_debug();
-            eprintln!("  lost: {} {}/{key} {}{part}", owner.kind, owner.bucket, owner.id);
+            complain!("  lost: {} {}/{key} {}{part}", owner.kind, owner.bucket, owner.id);
         }
     }
 }
@@ -150,7 +151,7 @@ fn list(dest: &Path, json: bool) -> Result<u8, Failure> {
                 "lost": s.manifest.lost,
             })
         };
-        println!("{:#}", snapshots.iter().map(one).collect::<Value>());
+        say!("{:#}", snapshots.iter().map(one).collect::<Value>());
         return Ok(0);
     }
     for Snapshot { name, manifest, .. } in &snapshots {
@@ -158,7 +159,7 @@ fn list(dest: &Path, json: bool) -> Result<u8, Failure> {
             0 => "complete".to_owned(),
             n => format!("INCOMPLETE: {n} files are lost"),
         };
-        println!("{name}  {} files, {}, {state}", manifest.files, human(manifest.bytes));
+        say!("{name}  {} files, {}, {state}", manifest.files, human(manifest.bytes));
     }
     Ok(0)
 }

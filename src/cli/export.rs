@@ -88,7 +88,7 @@ fn run(config: &Config, arguments: &Arguments) -> Result<u8, Failure> {
         Err(Stop::Dest(error)) => Some(format!("{}: {error}", dest.display())),
     };
     match arguments.get("--json") {
-        Some(_) => println!("{:#}", report.as_json(stopped.as_deref())),
+        Some(_) => say!("{:#}", report.as_json(stopped.as_deref())),
         None => report.print(),
     }
     match stopped {
@@ -421,7 +421,7 @@ impl Export<'_> {
 
     fn fail(&mut self, bucket: &str, key: &str, reason: &str) {
         self.meter.clear();
-        eprintln!("not exported: {bucket}/{}: {reason}", key.escape_debug());
+        complain!("not exported: {bucket}/{}: {reason}", key.escape_debug());
         self.report.failed += 1;
         if self.report.failed_list.len() < MAX_LISTED {
             let entry = [bucket.to_owned(), key.to_owned(), reason.to_owned()];
@@ -475,28 +475,28 @@ impl Report {
         /// Names that are listed for people.
         const SHOWN: usize = 100;
         let Self { buckets, files, bytes, linked, present, .. } = self;
-        println!(
+        say!(
             "{buckets} buckets: {files} files are new, {}, {linked} of them are links",
             human(*bytes)
         );
         if *present > 0 {
-            println!("{present} were there");
+            say!("{present} were there");
         }
         if *linked > 0 {
-            println!("links are the store's own files: never change them in place");
+            say!("links are the store's own files: never change them in place");
         }
         if self.escaped > 0 {
-            println!("{} keys could not be paths as they are:", self.escaped);
+            say!("{} keys could not be paths as they are:", self.escaped);
             for [bucket, key, path] in self.escaped_list.iter().take(SHOWN) {
-                println!("  {bucket}/{} is {}", key.escape_debug(), path.escape_debug());
+                say!("  {bucket}/{} is {}", key.escape_debug(), path.escape_debug());
             }
             let more = self.escaped.saturating_sub(SHOWN as u64);
             if more > 0 {
-                println!("  and {more} more");
+                say!("  and {more} more");
             }
         }
         if self.failed > 0 {
-            eprintln!("jog: {} objects are NOT EXPORTED", self.failed);
+            complain!("jog: {} objects are NOT EXPORTED", self.failed);
         }
     }
 

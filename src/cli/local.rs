@@ -4,6 +4,7 @@
 use super::admin::{Arguments, Failure, Opt, parse, split_settings};
 use super::{USAGE, backup, export, restore, understand, verify};
 use crate::config::{Config, size};
+use crate::store::StoreError;
 use crate::store::backup::BackupError;
 use std::process::ExitCode;
 
@@ -39,6 +40,16 @@ impl From<BackupError> for Failure {
     }
 }
 
+/// Why nothing more could be written to `dest`.
+pub fn failed_at(dest: &str, error: BackupError) -> Failure {
+    match error {
+        BackupError::Store(StoreError::Full) => Failure::Failed(format!(
+            "{dest}: the disk is full; once there is room the same command goes on"
+        )),
+        other => other.into(),
+    }
+}
+
 /// The value of an option for bytes a second, such as `50MiB`.
 pub fn rate(arguments: &Arguments) -> Result<Option<u64>, Failure> {
     let Some(text) = arguments.get("--rate") else { return Ok(None) };
@@ -50,7 +61,7 @@ pub fn rate(arguments: &Arguments) -> Result<Option<u64>, Failure> {
 /// Runs `jog` with these arguments, whose first word [`find`] knows.
 pub fn run(args: &[String]) -> ExitCode {
     let usage = |text: &str| {
-        eprintln!("jog: {text}");
+        complain!("jog: {text}");
         ExitCode::from(USAGE)
     };
     let (settings, words) = match split_settings(args) {
@@ -63,7 +74,7 @@ pub fn run(args: &[String]) -> ExitCode {
         return usage("the name of a command comes first; `jog help` lists them");
     };
     if rest.iter().any(|arg| arg == "--help" || arg == "-h") {
-        println!("Usage: jog {} {}\n\n{}", command.name, command.usage, command.help);
+        say!("Usage: jog {} {}\n\n{}", command.name, command.usage, command.help);
         return ExitCode::SUCCESS;
     }
     let arguments = match parse(command.name, command.usage, command.options, rest) {
@@ -80,11 +91,11 @@ pub fn run(args: &[String]) -> ExitCode {
             usage(&format!("{text}\nUsage: jog {} {}", command.name, command.usage))
         }
         Err(Failure::Failed(text)) => {
-            eprintln!("jog: {text}");
+            complain!("jog: {text}");
             ExitCode::FAILURE
         }
         Err(Failure::LeftOut(text)) => {
-            eprintln!("jog: {text}");
+            complain!("jog: {text}");
             ExitCode::from(LOST)
         }
         Err(Failure::Gone) => ExitCode::FAILURE,

@@ -2,7 +2,7 @@
 
 use super::admin::{Arguments, Failure, Opt};
 use super::backup::{lost_json, print_lost};
-use super::local::{LOST, Local, rate};
+use super::local::{LOST, Local, failed_at, rate};
 use super::progress::{Meter, human};
 use crate::config::{Config, Durability};
 use crate::store::backup::{RestoreConfig, RestoreReport, Wanted, restore};
@@ -53,7 +53,8 @@ fn run(config: &Config, arguments: &Arguments) -> Result<u8, Failure> {
         fault: None,
     };
     let mut meter = Meter::new(false);
-    let report = restore(&settings, &mut |progress| meter.watch(progress))?;
+    let report = restore(&settings, &mut |progress| meter.watch(progress))
+        .map_err(|error| failed_at(dest, error))?;
     drop(meter);
     let RestoreReport { snapshot, moment_ms, files, lost } = &report;
     if arguments.get("--json").is_some() {
@@ -65,19 +66,19 @@ fn run(config: &Config, arguments: &Arguments) -> Result<u8, Failure> {
             "bytes": files.bytes,
             "lost": lost_json(lost),
         });
-        println!("{value:#}");
+        say!("{value:#}");
     } else {
         let from = match (snapshot, moment_ms) {
             (Some(name), Some(ms)) => format!("snapshot {name}, the state of {}", time::iso(*ms)),
             _ => format!("the metadata.db {}", arguments.get("--metadata").unwrap_or("-")),
         };
-        println!("restored {from}: {} files, {}", files.files, human(files.bytes));
+        say!("restored {from}: {} files, {}", files.files, human(files.bytes));
         print_lost(lost);
         if !lost.is_empty() {
-            eprintln!("jog: {} files are lost; all others are there, verified", lost.len());
+            complain!("jog: {} files are lost; all others are there, verified", lost.len());
         }
         if rustix::process::geteuid().is_root() {
-            eprintln!("jog: {dest} belongs to root; give it to the user of the server (chown -R)");
+            complain!("jog: {dest} belongs to root; give it to the user of the server (chown -R)");
         }
     }
     Ok(if lost.is_empty() { 0 } else { LOST })

@@ -18,6 +18,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,7 @@ pub fn run(config: &Config) -> Result<(), String> {
     let dir = config.data_dir.display();
     let store = open_store(config).map_err(|e| format!("cannot open JOG_DATA_DIR={dir}: {e}"))?;
     let store = Arc::new(store);
+    warn_of_owner(&config.data_dir);
     let master = config.sse_key.as_deref().map(|key| Kek::new(*key));
     check_master(&store, master.as_ref())?;
     let upkeep = jobs::start(&store).map_err(|e| format!("cannot start a thread: {e}"))?;
@@ -164,6 +167,20 @@ pub fn run(config: &Config) -> Result<(), String> {
     }
     log::info!("stopped");
     Ok(())
+}
+
+/// Commands, backups and the service run as the owner of the data directory, who could not read
+/// what another user writes there.
+fn warn_of_owner(dir: &Path) {
+    let me = rustix::process::geteuid().as_raw();
+    match std::fs::metadata(dir).map(|meta| meta.uid()) {
+        Ok(owner) if owner != me => log::warn!(
+            "JOG_DATA_DIR={} belongs to the user with ID {owner}, who cannot read what is written \
+             now: jog runs as the user with ID {me}",
+            dir.display()
+        ),
+        _ => (),
+    }
 }
 
 /// Lets the manager's watchdog know that metadata is read and written. Requests over HTTP would be

@@ -54,7 +54,7 @@ fn run(config: &Config, arguments: &Arguments) -> Result<u8, Failure> {
     let report = verify(&settings, &mut |progress| meter.watch(progress))?;
     drop(meter);
     if arguments.get("--json").is_some() {
-        println!("{:#}", as_json(&report));
+        say!("{:#}", as_json(&report));
     } else {
         print(&report, settings.deep);
     }
@@ -63,41 +63,41 @@ fn run(config: &Config, arguments: &Arguments) -> Result<u8, Failure> {
 
 fn print(report: &VerifyReport, deep: bool) {
     if let Some(snapshots) = report.snapshots {
-        println!("{snapshots} snapshots");
+        say!("{snapshots} snapshots");
     }
     let files = report.files;
     let read = if deep { format!("{} read", human(report.read)) } else { "sizes only".to_owned() };
-    println!("{} files, {}; {read}", files.files, human(files.bytes));
+    say!("{} files, {}; {read}", files.files, human(files.bytes));
     for text in &report.contradictions {
-        eprintln!("{text}");
+        complain!("{text}");
     }
     for repaired in &report.repaired {
-        println!("{}: repaired; {}", repaired.path.display(), repaired.damage);
+        say!("{}: repaired; {}", repaired.path.display(), repaired.damage);
     }
     print_lost(&report.lost);
     if report.lost_before > 0 {
-        eprintln!("{} files were found lost before the interruption", report.lost_before);
+        complain!("{} files were found lost before the interruption", report.lost_before);
     }
     let bytes = report.orphans.iter().map(|(_, bytes)| bytes).sum();
     if !report.orphans.is_empty() {
         let count = report.orphans.len();
-        println!("{count} files, {}, that nothing names:", human(bytes));
+        say!("{count} files, {}, that nothing names:", human(bytes));
         for (path, bytes) in report.orphans.iter().take(ORPHANS) {
-            println!("  {} {bytes}", path.display());
+            say!("  {} {bytes}", path.display());
         }
         if count > ORPHANS {
-            println!("  and {} more", count - ORPHANS);
+            say!("  and {} more", count - ORPHANS);
         }
     }
     if report.unsettled > 0 {
-        println!("{} files are new and have no row yet", report.unsettled);
+        say!("{} files are new and have no row yet", report.unsettled);
     }
     if let Some(place) = &report.quarantine {
-        println!("what was moved is in {}", place.display());
+        say!("what was moved is in {}", place.display());
     }
     match report.is_sound() {
-        true => println!("sound"),
-        false => eprintln!(
+        true => say!("sound"),
+        false => complain!(
             "jog: NOT SOUND: {} files are lost, {} contradictions",
             report.lost.len() as u64 + report.lost_before,
             report.contradictions.len()

@@ -3,8 +3,11 @@
 use crate::support::server::{jog, run};
 use crate::support::sign::{ACCESS_KEY, SECRET_KEY};
 use crate::support::{Connection, Dir, Request, Response, Server, at_once, noise};
+use std::ffi::OsStr;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::process::Output;
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Command, Output};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
@@ -36,9 +39,44 @@ fn commands() {
     for word in ["server", "healthcheck", "config", "version", "JOG_DATA_DIR", "--data-dir"] {
         assert!(text(&help.stdout).contains(word), "{word}");
     }
+    assert!(text(&help.stdout).contains("JOG_WEBHOOK_NAME_URL"));
     assert_eq!(run(&["server", "--help"], &[]).status.code(), Some(0));
+    let backup = run(&["help", "backup"], &[]);
+    assert!(text(&backup.stdout).starts_with("Usage: jog backup DEST"));
+    assert_eq!(backup.stdout, run(&["backup", "--help"], &[]).stdout);
+    assert_one_line(&run(&["help", "nonsense"], &[]), 2, &["nonsense"]);
     assert_eq!(run(&[], &[]).status.code(), Some(2));
     assert_one_line(&run(&["nonsense"], &[]), 2, &["nonsense", "jog help"]);
+}
+
+#[test]
+fn what_is_not_utf8_is_told() {
+    let strange = OsStr::from_bytes(b"caf\xe9");
+    let output = |command: &mut Command| command.output().expect("jog can be started");
+    assert_one_line(&output(jog(&[], &[]).arg(strange)), 2, &["UTF-8"]);
+    let named = output(jog(&["config"], &[]).env("JOG_REGION", strange));
+    assert_one_line(&named, 2, &["JOG_REGION", "UTF-8"]);
+    // What others have in the environment is theirs.
+    let config = output(jog(&["config"], &[]).env("LANGUAGE", strange));
+    assert!(config.status.success() && config.stderr.is_empty());
+}
+
+#[test]
+fn what_cannot_be_printed_ends_the_command() {
+    for args in [&["help"][..], &["config"], &["backup", "--help"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+        let output = jog(args, &[]).stdout(full).output().expect("jog can be started");
+        assert_one_line(&output, 1, &["cannot print"]);
+        // Nobody reads: not a word about it.
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = jog(args, &[]).stdout(writer).output().expect("jog can be started");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(1), ""));
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = jog(&["nonsense"], &[]).stderr(writer).output().expect("jog can be started");
+        assert_eq!(output.status.code(), Some(2));
+    }
 }
 
 #[test]
@@ -58,6 +96,8 @@ fn wrong_settings_are_one_line() {
         ("JOG_MIN_FREE", "much"),
         ("JOG_SHUTDOWN_TIMEOUT", "-1"),
         ("JOG_DOMAIN", "a/b"),
+        ("JOG_REGION", "eu west"),
+        ("JOG_WEBSITE_PORT", "9000"),
         ("JOG_ACCESS_KEY", "a"),
     ] {
         for command in ["server", "config", "healthcheck"] {
@@ -143,8 +183,8 @@ fn a_directory_that_is_in_use_or_none() {
     let file = dir.join("file");
     std::fs::write(&file, "x").expect("a directory of ours");
     let file = file.to_str().expect("a path of ours is UTF-8");
-    assert_one_line(&start(file, &[]), 1, &[file]);
-    assert_one_line(&start(&format!("{file}/sub"), &[]), 1, &[file]);
+    assert_one_line(&start(file, &[]), 1, &[file, "name a folder"]);
+    assert_one_line(&start(&format!("{file}/sub"), &[]), 1, &[file, "name a folder"]);
     assert_one_line(&start("/proc/jog", &[]), 1, &["/proc/jog"]);
     assert_eq!(std::fs::read(file).expect("a file of ours"), b"x");
     // One that is not there is made, with those above it.
@@ -182,7 +222,19 @@ fn a_newer_schema_and_a_file_that_is_no_database() {
     let dir = Dir::new();
     std::fs::write(dir.join("metadata.db"), noise(1, 10_000)).expect("a directory of ours");
     let path = dir.path().to_str().expect("a path of ours is UTF-8");
-    assert_one_line(&start(path, &[]), 1, &[path]);
+    assert_one_line(&start(path, &[]), 1, &[path, "from a backup"]);
+}
+
+#[test]
+fn a_directory_of_somebody_else() {
+    let dir = Dir::new();
+    // Only root can give something away.
+    if std::os::unix::fs::chown(dir.path(), Some(12345), None).is_err() {
+        return;
+    }
+    let server = Server::on(dir, &[]);
+    server.log_line("a warning", |line| line.contains("belongs to the user with ID 12345"));
+    assert!(!Server::start().log().contains("belongs to"));
 }
 
 // ---- credentials -------------------------------------------------------------------------
@@ -271,6 +323,17 @@ fn healthcheck() {
     assert!(health.xml().contains("\"live\":true") && health.xml().contains("\"ready\":true"));
     server.kill();
     assert_one_line(&check(), 1, &[&port]);
+    // Another program, whatever it says.
+    let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = other.local_addr().expect("it is bound").port().to_string();
+    let answers = std::thread::spawn(move || {
+        let (mut client, _) = other.accept().expect("somebody asks");
+        let _ = client.read(&mut [0; 4096]);
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n<html>\n<b>\xff</b>\n").expect("it reads");
+    });
+    let output = run(&["healthcheck", "--port", &port], &[]);
+    assert_one_line(&output, 1, &["is not jog", "JOG_PORT"]);
+    answers.join().expect("it has answered");
     // Not ready: no room on the disk.
     let full = Server::with(&[("JOG_MIN_FREE", "1000TiB")]);
     let health = full.get("/_jog/health").anonymous().send().expect(503);
@@ -295,6 +358,7 @@ fn a_line_a_request() {
     assert_eq!((method, operation, of), ("PUT", "PutObject", bucket.as_str()));
     assert_eq!((key, status, code), ("a%20b%0A/%C3%BC", "200", "-"));
     assert_eq!((bytes, requester, request), ("0", ACCESS_KEY, id.as_str()));
+    assert_eq!(address, "127.0.0.1");
     assert!(duration.parse::<u64>().is_ok_and(|us| us < 30_000_000), "{duration}");
     assert!(!line.contains("5994471abb01112afcc18159f6cc74b4"), "no hash, no signature");
 
@@ -358,7 +422,6 @@ fn the_log_in_json_is_an_object_a_line() {
     assert_eq!(line(&get, "GET")["bytes"], 5);
     let refused = line(&gone, "the refusal");
     assert_eq!((&refused["status"], &refused["code"]), (&403.into(), &"AccessDenied".into()));
-    assert_eq!(address, "127.0.0.1");
     assert_eq!(refused["requester"], serde_json::Value::Null);
     for line in server.log().lines() {
         let value: serde_json::Value =

@@ -105,7 +105,10 @@ fn a_quota_holds_at_once() {
     fails(dir, &["bucket", "quota", "no-such", "1"], 1, "no-such");
     fails(dir, &["bucket", "quota"], 2, "Usage: jog bucket quota");
     fails(dir, &["bucket", "quota", "--nonsense"], 2, "--nonsense");
-    fails(dir, &["bucket"], 2, "jog help");
+    fails(dir, &["bucket"], 2, "bucket list, bucket quota");
+    fails(dir, &["bucket", "remove"], 2, "bucket list, bucket quota");
+    let group = text(&on(dir, &["bucket", "--help"]).stdout);
+    assert!(group.contains("bucket list [NAME]") && group.contains("bucket quota NAME"), "{group}");
     let help = on(dir, &["bucket", "quota", "--help"]);
     assert!(text(&help.stdout).contains("10GiB|none"));
 }
