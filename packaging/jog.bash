@@ -6,22 +6,23 @@ _jog() {
     COMPREPLY=()
     help=$("${COMP_WORDS[0]}" help 2>/dev/null) || return
 
-    case $prev in
-    --*-file | --policy)
+    case $first:$prev in
+    *:--*-file | *:--policy | *:--resume | restore:--metadata)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
         ;;
-    --data-dir)
+    *:--data-dir | *:--repair-from)
         mapfile -t COMPREPLY < <(compgen -d -- "$cur")
         return
         ;;
-    --durability) words='full os' ;;
-    --log-level) words='error warn info debug trace' ;;
-    --log-format) words='text json' ;;
-    --sigv2 | --trust-proxy) words='on off' ;;
+    *:--durability) words='full os' ;;
+    *:--log-level) words='error warn info debug trace' ;;
+    *:--log-format) words='text json' ;;
+    *:--metrics-public | *:--sigv2 | *:--trust-proxy) words='on off' ;;
     *)
         # Lines of commands have two spaces before them, those of their help six.
-        if [ "$COMP_CWORD" -eq 1 ]; then
+        # `jog help COMMAND` is the help of that command.
+        if [ "$COMP_CWORD" -eq 1 ] || [ "$first $COMP_CWORD" = 'help 2' ]; then
             words=$(sed -n 's/^  \([a-z][a-z]*\)\( .*\|$\)/\1/p' <<<"$help" | sort -u)
         elif [ "$COMP_CWORD" -eq 2 ] && [[ $cur != -* ]]; then
             words=$(sed -n "s/^  $first \([a-z][a-z]*\)\( .*\|\$\)/\1/p" <<<"$help" | sort -u)

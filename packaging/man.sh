@@ -56,7 +56,7 @@ Each is an option of
 .B config
 and
 .B healthcheck
-and a variable of the environment; the option wins.
+and a variable of the environment; the option wins. What has no option is a variable alone.
 The service reads the variables from
 .IR /etc/jog/jog.env .
 TEXT
@@ -64,6 +64,10 @@ sed -n '/^Options of/,$p' <<<"$help" | sed -n 's/^  \(--[a-z0-9-]*\)  *\(JOG_[A-
     while IFS=$'\t' read -r flag env text; do
         printf '.TP\n.BR %s ", " %s\n%s\n' \
             "$(plain <<<"$flag")" "$env" "$(plain <<<"$text")"
+    done
+sed -n 's/^  \(JOG_WEBHOOK_[A-Z_]*\)  *\(.*\)/\1\t\2/p' <<<"$help" |
+    while IFS=$'\t' read -r env text; do
+        printf '.TP\n.B %s\n%s\n' "$env" "$(plain <<<"$text")"
     done
 cat <<'TEXT'
 .SH FILES

@@ -46,9 +46,8 @@ put 0644 "$here/lintian-overrides" usr/share/lintian/overrides/jog
 
 doc=usr/share/doc/jog
 put 0644 "$here/copyright" $doc/copyright
-packed $doc/SECURITY.md.gz <"$repo/SECURITY.md"
-for guide in packaging/guide.en.md packaging/guide.ja.md; do
-    packed "$doc/$(basename $guide).gz" <"$repo/$guide"
+for text in README.md SECURITY.md packaging/guide.en.md packaging/guide.ja.md; do
+    packed "$doc/$(basename $text).gz" <"$repo/$text"
 done
 put 0644 "$repo/packaging/litestream/litestream-0.5.yml" $doc/examples/litestream-0.5.yml
 put 0644 "$repo/packaging/litestream/litestream-0.3.yml" $doc/examples/litestream-0.3.yml

@@ -143,7 +143,20 @@ guest systemctl is-enabled jog
 guest stat -c %U:%G /var/lib/jog | grep -qx jog:jog || fail "the data is not jog's"
 keys=$(key ACCESS) && keys+=/$(key SECRET)
 [[ $keys =~ ^[A-Z0-9]{20}/[A-Za-z0-9]{40}$ ]] || fail "no random keys"
-guest ls /usr/share/man/man1/jog.1.gz /usr/share/doc/jog/guide.{en,ja}.md.gz >/dev/null
+guest ls /usr/share/doc/jog/{guide.en,guide.ja,README,SECURITY}.md.gz >/dev/null
+for word in healthcheck JOG_DATA_DIR JOG_WEBHOOK_NAME_URL '.SH EXIT STATUS'; do
+    guest zcat /usr/share/man/man1/jog.1.gz | grep -qF -- "$word" || fail "jog(1) has no $word"
+done
+# completed WORDS... : what the last of them is completed to
+completed() {
+    guest bash -c '. /usr/share/bash-completion/completions/jog
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && _jog && echo "${COMPREPLY[*]}"' bash "$@"
+}
+[ "$(completed jog ba)" = backup ] || fail "no completion of commands"
+[ "$(completed jog help us)" = user ] || fail "no completion of what help is about"
+[ "$(completed jog key ro)" = rotate ] || fail "no completion of commands of two words"
+[ "$(completed jog backup /x --ke)" = --keep ] || fail "no completion of options"
+[ "$(completed jog server --log-format j)" = json ] || fail "no completion of values"
 guest jog healthcheck
 guest journalctl -u jog --no-pager | grep -q 'WARN' && fail "there are warnings in the log"
 for unit in jog jog-litestream jog-replica jog-backup jog-verify; do
