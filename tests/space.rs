@@ -262,6 +262,7 @@ fn a_repair_without_room_leaves_what_there_is() {
         link: false,
         trash: true,
         rate: None,
+        min_free: Some(0),
         durable: false,
         fault: None,
     };
