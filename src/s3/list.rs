@@ -88,6 +88,16 @@ pub fn nonempty<'a>(call: &'a Call<'_, '_>, name: &str) -> Option<&'a str> {
     call.param(name).filter(|value| !value.is_empty())
 }
 
+/// Where a listing goes on after a marker. Below a common prefix a marker stands for all of it, as
+/// on AWS: the prefix sorts before the marker and is not shown again.
+pub fn after_marker<'a>(marker: &'a str, prefix: &str, delimiter: Option<&str>) -> &'a str {
+    let rest = marker.strip_prefix(prefix).zip(delimiter);
+    match rest.and_then(|(rest, delimiter)| Some(rest.find(delimiter)? + delimiter.len())) {
+        Some(end) => &marker[..prefix.len() + end],
+        None => marker,
+    }
+}
+
 /// What both versions of ListObjects are asked.
 struct Asked<'a> {
     prefix: &'a str,
@@ -219,7 +229,8 @@ pub fn v1(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let asked = Asked::parse(call)?;
     let marker = call.param("marker").unwrap_or_default();
     let bucket = call.bucket()?;
-    let page = asked.page(call, &bucket, Some(marker))?;
+    let after = after_marker(marker, asked.prefix, asked.delimiter);
+    let page = asked.page(call, &bucket, Some(after))?;
     let mut xml = start(&asked, &bucket, &page, asked.names.of_prefix(asked.prefix));
     asked.names.write(&mut xml, "Marker", marker);
     // Without a delimiter the last key is the marker, and clients know that.
@@ -312,6 +323,17 @@ mod tests {
         for bad in ["-1", "blah", "2147483648", "1.5", " 1"] {
             assert_eq!(parse_page_size(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn markers_below_a_common_prefix() {
+        let after = |marker, prefix| after_marker(marker, prefix, Some("::"));
+        assert_eq!(after("a::b::c", ""), "a::");
+        assert_eq!(after("a::b::c", "a::"), "a::b::");
+        assert_eq!(after("a::b", "a::"), "a::b");
+        assert_eq!(after("b::c", "a"), "b::c");
+        assert_eq!(after("", ""), "");
+        assert_eq!(after_marker("a::b", "", None), "a::b");
     }
 
     #[test]

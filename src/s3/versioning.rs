@@ -1,7 +1,7 @@
 //! Versions: PutBucketVersioning, GetBucketVersioning, ListObjectVersions, and what the other
 //! operations say and ask of a version.
 
-use super::list::{Names, Users, nonempty, page_size, write_prefixes};
+use super::list::{Names, Users, after_marker, nonempty, page_size, write_prefixes};
 use super::{Call, Code, S3Error, document};
 use crate::http::Response;
 use crate::store::{Bucket, BucketChange, Entry, ListQuery, Page, Version};
@@ -110,6 +110,7 @@ pub fn list(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let delimiter = nonempty(call, "delimiter");
     let key_marker = call.param("key-marker").unwrap_or_default();
     let version_marker = call.param("version-id-marker").unwrap_or_default();
+    let after_key = after_marker(key_marker, prefix, delimiter);
     let after = match version_marker {
         "" => None,
         _ if key_marker.is_empty() => {
@@ -125,9 +126,11 @@ pub fn list(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         bucket: bucket.id,
         prefix: prefix.to_owned(),
         delimiter: delimiter.map(str::to_owned),
-        after: (!key_marker.is_empty()).then(|| key_marker.to_owned()),
+        after: (!after_key.is_empty()).then(|| after_key.to_owned()),
         max,
     };
+    // What is below a common prefix has no versions of its own here.
+    let after = after.filter(|_| after_key == key_marker);
     let page = call.app.store.list_versions(&query, after)?;
     let mut xml = Writer::with_capacity(1024 + page.entries.len() * 512);
     xml.root("ListVersionsResult");

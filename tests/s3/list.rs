@@ -175,6 +175,33 @@ fn start_after_and_marker() {
     assert_eq!([first.all("Key"), second.all("Key")].concat(), KEYS[1..]);
 }
 
+/// As on AWS: a marker below a common prefix passes all of it, in every listing that has one.
+#[test]
+fn a_marker_below_a_common_prefix() {
+    let server = shared();
+    let bucket = super::versioning::versioned(server, "list");
+    for key in ["f/a/1", "f/a/2", "f/one", "f/two"] {
+        server.object("PUT", &bucket, key).body(key).send().expect(200);
+        server.upload(&bucket, key);
+    }
+    for (listing, marker) in [("", "marker"), ("versions", "key-marker"), ("uploads", "key-marker")]
+    {
+        let page = |after: &str| {
+            let get = server.get(&format!("/{bucket}?{listing}")).query(marker, after);
+            get.query("prefix", "f/").query("delimiter", "/").send().expect(200)
+        };
+        assert_eq!(prefixes(&page("f/")), ["f/a/"], "{listing}");
+        for after in ["f/a/", "f/a/1", "f/a/2", "f/a/3"] {
+            let page = page(after);
+            assert!(prefixes(&page).is_empty(), "{listing} {after}");
+            assert_eq!(page.all("Key"), ["f/one", "f/two"], "{listing} {after}");
+        }
+    }
+    let marked = server.get(&format!("/{bucket}?versions&version-id-marker=null"));
+    let marked = marked.query("key-marker", "f/a/1").query("prefix", "f/").query("delimiter", "/");
+    assert_eq!(marked.send().expect(200).all("Key"), ["f/one", "f/two"]);
+}
+
 #[test]
 fn pages_of_version_1() {
     let server = shared();

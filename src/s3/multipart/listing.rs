@@ -3,7 +3,7 @@
 use super::{find_upload, write_algorithm};
 use crate::http::Response;
 use crate::limits::MAX_PARTS;
-use crate::s3::list::{Names, Users, nonempty, page_size, write_prefixes};
+use crate::s3::list::{Names, Users, after_marker, nonempty, page_size, write_prefixes};
 use crate::s3::{Call, S3Error, document};
 use crate::store::{Entry, ListQuery, Page, Part, Upload};
 use crate::types::{ETag, time};
@@ -74,15 +74,16 @@ pub fn list_uploads(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let key_marker = nonempty(call, "key-marker");
     // Without a key there is nothing that the upload could be one of.
     let id_marker = nonempty(call, "upload-id-marker").filter(|_| key_marker.is_some());
+    let after = key_marker.map(|marker| after_marker(marker, prefix, delimiter));
     let bucket = call.bucket()?;
     let query = ListQuery {
         bucket: bucket.id,
         prefix: prefix.to_owned(),
         delimiter: delimiter.map(str::to_owned),
-        after: key_marker.map(str::to_owned),
+        after: after.map(str::to_owned),
         max,
     };
-    let page = call.app.store.list_uploads(&query, id_marker)?;
+    let page = call.app.store.list_uploads(&query, id_marker.filter(|_| after == key_marker))?;
     let mut xml = Writer::with_capacity(1024 + page.entries.len() * 640);
     xml.root("ListMultipartUploadsResult");
     xml.text("Bucket", bucket.name.as_str());
