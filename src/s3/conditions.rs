@@ -87,6 +87,12 @@ impl<'a> Conditions<'a> {
     }
 }
 
+/// The time of a condition, in seconds since 1970. Clients write an HTTP date; the form of documents
+/// is taken as well.
+pub fn seconds(text: &str) -> Option<i64> {
+    time::parse_http(text).or_else(|| Some(time::parse_iso(text)?.div_euclid(1000)))
+}
+
 /// The precondition of PutObject, CopyObject and CompleteMultipartUpload on their target. AWS takes
 /// only `*` for If-None-Match; a list of entity tags is honoured here as RFC 9110 defines it.
 pub fn of_write(call: &Call<'_, '_>) -> Precondition {

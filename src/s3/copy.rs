@@ -18,7 +18,7 @@ use crate::store::{
 use crate::types::notification::Event;
 use crate::types::{
     BucketName, ByteRange, Checksum, ChecksumAlgorithm, ChecksumHasher, ObjectKey, Span, VersionId,
-    time,
+    Versioning, time,
 };
 use crate::xml::Writer;
 use std::sync::Arc;
@@ -146,11 +146,13 @@ fn copies_tags(call: &Call<'_, '_>) -> Result<bool, S3Error> {
     }
 }
 
-/// Adds which version was copied.
+/// Adds which version was copied; AWS does not name the null version.
 fn name_source(response: Response, from: &Bucket, source: &Object) -> Response {
     match versioning::shown(from, source.version_id()) {
-        Some(id) => response.header("x-amz-copy-source-version-id", id.to_string()),
-        None => response,
+        Some(id) if id != VersionId::Null => {
+            response.header("x-amz-copy-source-version-id", id.to_string())
+        }
+        _ => response,
     }
 }
 
@@ -229,8 +231,11 @@ pub fn copy_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         let telling = call.creating(&bucket, Event::CreatedCopy);
         let stored = telling.put_object(bucket.id, new, precondition.clone())??;
         let etag = source.etag.quoted();
-        let response = result("CopyObjectResult", &etag, stored.modified_ms, checksum);
-        let response = versioning::name(response, stored.version_id);
+        let checksum = Checksum::of_object(checksum, source.crc64);
+        let response = result("CopyObjectResult", &etag, stored.modified_ms, Some(checksum));
+        // Unlike PutObject, a copy is told that it is the null version.
+        let null = (bucket.versioning == Versioning::Suspended).then_some(VersionId::Null);
+        let response = versioning::name(response, stored.version_id.or(null));
         let response = name_source(response, &from, &source);
         let response = fresh.with_expiration(response, stored.modified_ms);
         return Ok(Key::describe(encryption.as_ref(), response));

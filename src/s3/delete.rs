@@ -1,11 +1,11 @@
 //! DeleteObject and DeleteObjects.
 
 use super::logging::Batched;
-use super::{Call, Code, S3Error, document, lock, versioning};
+use super::{Call, Code, S3Error, conditions, document, lock, versioning};
 use crate::http::Response;
 use crate::limits::MAX_DELETE_KEYS;
 use crate::store::{ConfigKind, Delete as Removal, Deleted, Refused};
-use crate::types::{ETagList, KeyError, ObjectKey, Precondition, VersionId, Violation, time};
+use crate::types::{ETagList, KeyError, ObjectKey, Precondition, VersionId, Violation};
 use crate::xml::{self, Element, Writer};
 
 /// Refuses what a delete cannot honour.
@@ -66,15 +66,12 @@ fn condition<'a>(
     modified: Option<&'a str>,
     size: Option<&'a str>,
 ) -> Result<Precondition, (Wrong, &'a str)> {
-    // Clients write the time as an HTTP date; the form of documents is taken as well.
-    let seconds =
-        |text| time::parse_http(text).or_else(|| Some(time::parse_iso(text)?.div_euclid(1000)));
     Ok(Precondition {
         if_match: etag.map(ETagList::parse),
         if_none_match: None,
         if_modified_time: match modified {
             None => None,
-            Some(text) => Some(seconds(text).ok_or((Wrong::Time, text))?),
+            Some(text) => Some(conditions::seconds(text).ok_or((Wrong::Time, text))?),
         },
         if_size: match size {
             None => None,

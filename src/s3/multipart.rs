@@ -10,7 +10,7 @@ pub use listing::{list_parts, list_uploads};
 
 use super::encryption::{self, Key};
 use super::receive::{Promised, Received, receive};
-use super::{Call, Code, S3Error, acl, document, metadata, object};
+use super::{Call, Code, S3Error, acl, conditions, document, metadata, object};
 use crate::http::Response;
 use crate::limits::MAX_PARTS;
 use crate::store::{Bucket, Extra, NewPart, NewUpload, Part, Upload};
@@ -91,6 +91,20 @@ fn another_algorithm(want: ChecksumAlgorithm, sent: ChecksumAlgorithm) -> S3Erro
 pub fn abort(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let bucket = call.bucket()?;
     let upload_id = call.param("uploadId").unwrap_or_default();
+    let header = "x-amz-if-match-initiated-time";
+    if let Some(text) = call.header(header) {
+        let wanted = conditions::seconds(text).ok_or_else(|| {
+            S3Error::argument(header, text, format!("Value for {header} header is invalid."))
+        })?;
+        // What is gone already needs no condition. The time of an upload never changes.
+        match call.app.store.upload(bucket.id, call.key()?, upload_id)? {
+            None => return Ok(Response::new(204)),
+            Some(upload) if upload.started_ms.div_euclid(1000) == wanted => {}
+            Some(_) => {
+                return Err(S3Error::from(Code::PreconditionFailed).element("Condition", header));
+            }
+        }
+    }
     call.app.store.abort_upload(bucket.id, call.key()?, upload_id)??;
     Ok(Response::new(204))
 }

@@ -13,9 +13,7 @@ use crate::store::{
     self, Bucket, Change, Data, Extra, Found, NewData, NewObject, Object, ObjectReader,
 };
 use crate::types::notification::Event;
-use crate::types::{
-    ByteRange, Checksum, ChecksumAlgorithm, ETag, ObjectKey, Span, Tags, VersionId, time,
-};
+use crate::types::{ByteRange, Checksum, ETag, ObjectKey, Span, Tags, VersionId, time};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,7 +62,8 @@ pub fn put(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let response = fresh.with_expiration(response, stored.modified_ms);
     let response = versioning::name(response, stored.version_id);
     let response = Key::describe(encryption.as_ref(), response);
-    Ok(with_checksum(response, received.checksum.as_ref()))
+    let checksum = Checksum::of_object(received.checksum, received.crc64);
+    Ok(with_checksum(response, Some(&checksum)))
 }
 
 /// The tags and the lock of an object to be, from headers.
@@ -342,9 +341,7 @@ fn respond(
 
 /// The checksum that a client may ask for: its own, or the CRC-64/NVME that every object has.
 pub fn stored_checksum(object: &Object) -> Checksum {
-    object.checksum.clone().unwrap_or_else(|| {
-        Checksum::full(ChecksumAlgorithm::Crc64nvme, object.crc64.to_be_bytes().to_vec())
-    })
+    Checksum::of_object(object.checksum.clone(), object.crc64)
 }
 
 /// The body of the answer. A small one is read and verified before its head goes out; a large one

@@ -8,7 +8,7 @@ use super::{
     Completed, Data, ManifestId, NewUpload, Part, Refused, StoreError, Stored, Upload, Usage,
     buckets, codec,
 };
-use crate::types::{ETag, ObjectKey, Precondition, VersionId, time};
+use crate::types::{Checksum, ETag, ObjectKey, Precondition, VersionId, time};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Hex digits of the manifest at the head of an upload id; the rest is random.
@@ -313,7 +313,7 @@ pub fn complete(
         upload.manifest.0,
         stored.modified_ms,
         new.etag.as_str(),
-        codec::encode_checksum(new.checksum.as_ref()),
+        codec::encode_checksum(Some(&Checksum::of_object(new.checksum.clone(), new.crc64))),
         stored.version_id.map(|id| id.to_string()),
     ])?;
     Ok(Ok(stored))

@@ -159,6 +159,13 @@ impl Checksum {
         Self { algorithm, kind: ChecksumType::FullObject, value, parts: 0 }
     }
 
+    /// The checksum of an object that may have been sent with one; else AWS gives it, as we do, the
+    /// CRC-64/NVME of its bytes.
+    pub fn of_object(sent: Option<Self>, crc64: u64) -> Self {
+        let own = || Self::full(ChecksumAlgorithm::Crc64nvme, crc64.to_be_bytes().to_vec());
+        sent.unwrap_or_else(own)
+    }
+
     /// The value as clients see it: base64, with `-N` behind a composite one.
     pub fn text(&self) -> String {
         let text = BASE64_STANDARD.encode(&self.value);

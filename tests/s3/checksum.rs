@@ -128,8 +128,15 @@ fn without_a_checksum_there_is_crc64nvme() {
     for size in [0, 10, 300_000] {
         let body = noise(size as u64, size);
         let target = format!("/{bucket}/{size}");
-        server.put(&target).body(&body).send().expect(200);
-        assert_checksum(server, &target, "crc64nvme", &sum("crc64nvme", &body));
+        let put = server.put(&target).body(&body).send().expect(200);
+        let value = sum("crc64nvme", &body);
+        assert_eq!(put.header("x-amz-checksum-crc64nvme"), Some(&*value));
+        assert_eq!(put.header("x-amz-checksum-type"), Some("FULL_OBJECT"));
+        assert_checksum(server, &target, "crc64nvme", &value);
+        let copy = server.put(&format!("{target}.copy")).header("x-amz-copy-source", &target);
+        let copy = copy.send().expect(200);
+        assert_eq!(copy.text("ChecksumCRC64NVME"), value);
+        assert_eq!(copy.text("ChecksumType"), "FULL_OBJECT");
     }
 }
 

@@ -177,6 +177,19 @@ fn abort() {
     let etag = upload.part(1, b"part");
     // An object of the same name is another thing.
     upload.server.put(&upload.object()).body("kept").send().expect(200);
+    let header = "x-amz-if-match-initiated-time";
+    let abort_if = |time: &str| upload.server.delete(&upload.target()).header(header, time).send();
+    abort_if("Tue, 24 Nov 2020 10:05:33 GMT").expect_error(412, "PreconditionFailed");
+    abort_if("yesterday").expect_error(400, "InvalidArgument");
+    let other = upload.server.upload(&upload.bucket, "other");
+    let listed = upload.server.get(&format!("/{}?uploads&prefix=other", upload.bucket));
+    let started = listed.send().expect(200).text("Initiated");
+    let other = format!("/{}/other?uploadId={other}", upload.bucket);
+    // Once it is gone there is nothing that the time could be wrong of.
+    for _ in 0..2 {
+        upload.server.delete(&other).header(header, &started).send().expect(204);
+    }
+    upload.server.get(&other).send().expect_error(404, "NoSuchUpload");
     upload.server.delete(&upload.target()).send().expect(204);
     upload.server.delete(&upload.target()).send().expect_error(404, "NoSuchUpload");
     upload.complete(&[(1, &etag)]).send().expect_error(404, "NoSuchUpload");
@@ -452,7 +465,7 @@ fn checksummed(algorithm: &str, kind: &str) {
         _ => sum(algorithm, &whole),
     };
     let complete = |wrong| server.post(&upload.target()).body(document(algorithm, &parts, wrong));
-    complete(Some(1)).send().expect(400);
+    complete(Some(1)).send().expect_error(400, "InvalidPart");
     let wrong = sum(algorithm, b"x");
     let wrong = if kind == "COMPOSITE" { format!("{wrong}-2") } else { wrong };
     complete(None).header(&header, wrong).send().expect_error(400, "BadDigest");
@@ -523,10 +536,15 @@ fn an_upload_without_checksums_gets_crc64nvme() {
     let upload = Upload::new(shared());
     let bodies = [noise(1, MIN), noise(2, 77)];
     let etags = [upload.part(1, &bodies[0]), upload.part(2, &bodies[1])];
-    upload.complete(&[(1, &etags[0]), (2, &etags[1])]).send().expect(200);
+    let value = sum("crc64nvme", &bodies.concat());
+    // Also where Complete is repeated.
+    for _ in 0..2 {
+        let done = upload.complete(&[(1, &etags[0]), (2, &etags[1])]).send().expect(200);
+        assert_eq!(done.text("ChecksumCRC64NVME"), value);
+        assert_eq!(done.text("ChecksumType"), "FULL_OBJECT");
+    }
     let head = upload.server.head(&upload.object()).header("x-amz-checksum-mode", "ENABLED");
     let head = head.send().expect(200);
-    let value = sum("crc64nvme", &bodies.concat());
     assert_eq!(head.header("x-amz-checksum-crc64nvme"), Some(&*value));
     assert_eq!(head.header("x-amz-checksum-type"), Some("FULL_OBJECT"));
 }

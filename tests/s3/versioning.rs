@@ -116,6 +116,12 @@ fn suspended() {
         assert_eq!(put(server, &target, body), "null");
     }
     assert_eq!(list(server, &bucket, &[]).all("VersionId"), ["null", one.as_str()]);
+    // A copy is told so, unlike its source and unlike what is put.
+    let copy = server.put(&format!("{target}/copy")).header("x-amz-copy-source", &target);
+    let copy = copy.send().expect(200);
+    assert_eq!(copy.header("x-amz-version-id"), Some("null"));
+    assert_eq!(copy.header("x-amz-copy-source-version-id"), None);
+    server.delete(&format!("{target}/copy?versionId=null")).send().expect(204);
     // A delete makes a null marker in its place.
     let deleted = server.delete(&target).send().expect(204);
     assert_eq!(deleted.header("x-amz-version-id"), Some("null"));

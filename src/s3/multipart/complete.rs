@@ -69,11 +69,12 @@ fn attempt(
     let checksum = claims.object_checksum(upload.checksum, &parts)?;
     let md5s = parts.iter().map(|part| part.md5);
     let etag = object_etag(md5s, parts.len());
+    let crc64 = checksums::crc64(&parts);
     let new = NewObject {
         key: upload.key.clone(),
         size,
         etag: etag.clone(),
-        crc64: checksums::crc64(&parts),
+        crc64,
         checksum: checksum.clone(),
         meta: upload.meta.clone(),
         owner: upload.owner.clone(),
@@ -85,6 +86,7 @@ fn attempt(
     let store = call.creating(bucket, Event::CreatedMultipart);
     match store.complete_upload(bucket.id, upload, numbers, new, precondition.clone())? {
         Ok(stored) => {
+            let checksum = Some(Checksum::of_object(checksum, crc64));
             let done = Completed { etag, checksum, version_id: stored.version_id };
             Ok(Some((done, fresh, stored.modified_ms)))
         }
