@@ -11,7 +11,7 @@ use crate::http::{Headers, Response};
 use crate::limits::{MAX_OBJECT_TAGS, MAX_PUT_BYTES};
 use crate::store::{Bucket, Extra, NewData, NewObject};
 use crate::types::notification::Event;
-use crate::types::{ETag, KeyError, ObjectKey, Precondition, Tags, time};
+use crate::types::{Checksum, ETag, KeyError, ObjectKey, Precondition, Tags, time};
 use crate::xml::Writer;
 
 /// Fields that are metadata headers under the same name.
@@ -49,11 +49,17 @@ impl From<FormFault<S3Error>> for S3Error {
     }
 }
 
+/// The type of what browsers send.
+const FORM: &str = "multipart/form-data";
+
 /// PostObject
 pub fn post_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let boundary = call
-        .header("content-type")
-        .and_then(boundary)
+    let kind = call.header("content-type").unwrap_or_default();
+    if !kind.to_ascii_lowercase().starts_with(FORM) {
+        let condition = format!("Bucket POST must be of the enclosure-type {FORM}");
+        return Err(S3Error::from(Code::PreconditionFailed).element("Condition", condition));
+    }
+    let boundary = boundary(kind)
         .ok_or_else(|| Code::MalformedPOSTRequest.with("Content-Type has no boundary."))?;
     let mut payload = call.payload.take().ok_or(Code::MalformedPOSTRequest)?;
     let mut form =
@@ -103,7 +109,7 @@ pub fn post_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let stored = telling.put_object(bucket.id, new, Precondition::default())??;
     let response = answer(call, &preamble, &bucket, &key, &etag);
     let response = versioning::name(response, stored.version_id);
-    let response = with_checksum(response, checksum.as_ref());
+    let response = with_checksum(response, Some(&Checksum::of_object(checksum, crc64)));
     Ok(Key::describe(encryption.as_ref(), response))
 }
 

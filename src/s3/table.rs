@@ -24,8 +24,6 @@ pub enum When {
     QueryIs(&'static str, &'static str),
     /// The head has this field.
     Header(&'static str),
-    /// Content-Type starts with this.
-    ContentType(&'static str),
 }
 
 /// How a row's body is read.
@@ -86,7 +84,7 @@ impl When {
     fn parameter(&self) -> Option<&'static str> {
         match *self {
             Self::Query(name) | Self::QueryIs(name, _) => Some(name),
-            Self::Header(_) | Self::ContentType(_) => None,
+            Self::Header(_) => None,
         }
     }
 }
@@ -106,10 +104,6 @@ pub fn route(request: &Request, target: Target, query: &Query) -> Option<&'stati
         When::Query(name) => query.has(name),
         When::QueryIs(name, value) => query.get(name) == Some(value),
         When::Header(name) => request.headers.get(name).is_some(),
-        When::ContentType(start) => request
-            .headers
-            .get("content-type")
-            .is_some_and(|t| t.to_ascii_lowercase().starts_with(start)),
     };
     let row = OPERATIONS
         .iter()
@@ -129,7 +123,7 @@ use super::{
 use Body::{Document, None as NoBody, Stream};
 use Method::{Delete, Get, Head, Options, Post, Put};
 use Target::{Bucket, Object, Service};
-use When::{ContentType, Header, Query as Q, QueryIs};
+use When::{Header, Query as Q, QueryIs};
 
 macro_rules! rows {
     ($($name:ident: $method:ident $target:ident $when:expr, $action:literal, $body:ident, $run:path;)*) => {
@@ -158,7 +152,7 @@ pub static OPERATIONS: &[Operation] = rows! {
     ListObjectsV2: Get Bucket [QueryIs("list-type", "2")], "s3:ListBucket", NoBody, list::v2;
     ListMultipartUploads: Get Bucket [Q("uploads")], "s3:ListBucketMultipartUploads", NoBody, multipart::list_uploads;
     DeleteObjects: Post Bucket [Q("delete")], "s3:DeleteObject", Document, delete::delete_objects;
-    PostObject: Post Bucket [ContentType("multipart/form-data")], "s3:PutObject", Stream, form::post_object;
+    PostObject: Post Bucket [], "s3:PutObject", Stream, form::post_object;
 
     PutObject: Put Object [], "s3:PutObject", Stream, object::put;
     CopyObject: Put Object [Header("x-amz-copy-source")], "s3:PutObject", NoBody, copy::copy_object;
@@ -274,9 +268,6 @@ mod tests {
                 When::Query(name) => query.push(name.to_owned()),
                 When::QueryIs(name, value) => query.push(format!("{name}={value}")),
                 When::Header(name) => headers.push((name.to_owned(), "x".to_owned())),
-                When::ContentType(start) => {
-                    headers.push(("content-type".to_owned(), format!("{start}; boundary=x")));
-                }
             }
         }
         let query = query.join("&");

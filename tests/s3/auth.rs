@@ -338,10 +338,10 @@ pub fn plainest(row: &Operation, bucket: &str) -> (String, Vec<(&'static str, St
             When::Query(name) => query.push(format!("{name}=1")),
             When::QueryIs(name, value) => query.push(format!("{name}={value}")),
             When::Header(name) => headers.push((name, format!("/{bucket}/k"))),
-            When::ContentType(kind) => {
-                headers.push(("content-type", format!("{kind}; boundary=x")))
-            }
         }
+    }
+    if row.name == "PostObject" {
+        headers.push(("content-type", "multipart/form-data; boundary=x".to_owned()));
     }
     let path = match row.target {
         Target::Service => "/".to_owned(),
