@@ -1,10 +1,10 @@
 //! Buckets: ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation.
 
-use super::{Call, Code, S3Error, acl, document, lock};
+use super::{Call, Code, S3Error, acl, document, lock, tagging};
 use crate::http::{Headers, Response};
 use crate::limits::MAX_LIST_BUCKETS;
 use crate::store::{self, ConfigKind, Created, NewBucket};
-use crate::types::time;
+use crate::types::{Versioning, time};
 use crate::xml::{self, Writer};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use std::collections::BTreeMap;
@@ -120,7 +120,7 @@ pub fn list_buckets(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
 pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     refuse_unsupported(call.headers())?;
     let document = call.document()?;
-    let constraint = location_constraint(&document)?;
+    let Configuration { constraint, tags } = Configuration::parse(&document)?;
     if let Some(here) = &call.app.auth.region
         && !constraint.is_empty()
         && *here != constraint
@@ -138,6 +138,12 @@ pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     if lock {
         configs.insert(ConfigKind::ObjectLock, lock::enabled());
     }
+    let tagged = tags.is_some();
+    if let Some(tags) = tags {
+        // As on AWS, who may create a bucket may not therefore give it tags.
+        call.authorize("s3:PutBucketTagging", name, None, None)?;
+        configs.insert(ConfigKind::Tagging, tags);
+    }
     let new = NewBucket {
         name: name.clone(),
         owner: owner.id.clone(),
@@ -152,7 +158,8 @@ pub fn create(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         {
             Err(S3Error::from(Code::BucketAlreadyExists).element("BucketName", name.as_str()))
         }
-        Created::Exists(bucket) if region(call, &bucket) != DEFAULT_REGION => {
+        // Nor with tags, be they the same.
+        Created::Exists(bucket) if tagged || region(call, &bucket) != DEFAULT_REGION => {
             Err(S3Error::from(Code::BucketAlreadyOwnedByYou).element("BucketName", name.as_str()))
         }
         Created::Exists(_) | Created::New(_) => {
@@ -189,33 +196,44 @@ fn with_lock(headers: &Headers) -> Result<bool, S3Error> {
     }
 }
 
-/// The LocationConstraint of a CreateBucketConfiguration; empty if there is none.
-fn location_constraint(document: &[u8]) -> Result<String, S3Error> {
-    if document.is_empty() {
-        return Ok(String::new());
-    }
-    let configuration = xml::parse(document, "CreateBucketConfiguration")
-        .map_err(|_| S3Error::from(Code::MalformedXML))?;
-    let mut constraint = "";
-    for element in &configuration.children {
-        match element.name.as_str() {
-            "LocationConstraint" if element.children.is_empty() => {
-                constraint = element.text.trim();
-            }
-            "Tags" if element.children.is_empty() => {}
-            "Tags" => return Err(Code::NotImplemented.with("Bucket tags are not implemented.")),
-            "Location" | "Bucket" => {
-                return Err(Code::InvalidRequest.with("Directory buckets are not supported."));
-            }
-            _ => return Err(Code::MalformedXML.into()),
+/// What a CreateBucketConfiguration says.
+#[derive(Default, PartialEq, Debug)]
+struct Configuration {
+    /// The LocationConstraint; empty if there is none.
+    constraint: String,
+    /// The configuration of tags, if there are any.
+    tags: Option<String>,
+}
+
+impl Configuration {
+    /// Understands a document, which may be empty.
+    fn parse(document: &[u8]) -> Result<Self, S3Error> {
+        let mut parsed = Self::default();
+        if document.is_empty() {
+            return Ok(parsed);
         }
+        let configuration = xml::parse(document, "CreateBucketConfiguration")
+            .map_err(|_| S3Error::from(Code::MalformedXML))?;
+        for element in &configuration.children {
+            match element.name.as_str() {
+                "LocationConstraint" if element.children.is_empty() => {
+                    parsed.constraint = element.text.trim().to_owned();
+                }
+                "Tags" => parsed.tags = tagging::of_new_bucket(element)?,
+                "Location" | "Bucket" => {
+                    return Err(Code::InvalidRequest.with("Directory buckets are not supported."));
+                }
+                _ => return Err(Code::MalformedXML.into()),
+            }
+        }
+        let constraint = &parsed.constraint;
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if constraint.len() > MAX_REGION_BYTES || !constraint.bytes().all(fits) {
+            return Err(S3Error::from(Code::InvalidLocationConstraint)
+                .element("LocationConstraint", constraint));
+        }
+        Ok(parsed)
     }
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if constraint.len() > MAX_REGION_BYTES || !constraint.bytes().all(fits) {
-        return Err(S3Error::from(Code::InvalidLocationConstraint)
-            .element("LocationConstraint", constraint));
-    }
-    Ok(constraint.to_owned())
 }
 
 // ---- HeadBucket, DeleteBucket, GetBucketLocation -----------------------------------------
@@ -237,8 +255,21 @@ pub fn head(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
 /// DeleteBucket
 pub fn delete(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
     let bucket = call.bucket()?;
-    let named = |error: S3Error| error.element("BucketName", bucket.name.as_str());
-    call.app.store.delete_bucket(&bucket.name)?.map_err(|refused| named(refused.into()))?;
+    call.app.store.delete_bucket(&bucket.name)?.map_err(|refused| {
+        let error = match S3Error::from(refused) {
+            error
+                if error.code == Code::BucketNotEmpty
+                    && bucket.versioning != Versioning::Unversioned =>
+            {
+                Code::BucketNotEmpty.with(
+                    "The bucket you tried to delete is not empty. You must delete all versions \
+                     in the bucket.",
+                )
+            }
+            error => error,
+        };
+        error.element("BucketName", bucket.name.as_str())
+    })?;
     Ok(Response::new(204))
 }
 
@@ -263,12 +294,13 @@ mod tests {
 
     fn constraint(inside: &str) -> Result<String, Code> {
         let document = format!("<CreateBucketConfiguration>{inside}</CreateBucketConfiguration>");
-        location_constraint(document.as_bytes()).map_err(|e| e.code)
+        let parsed = Configuration::parse(document.as_bytes()).map_err(|e| e.code)?;
+        Ok(parsed.constraint)
     }
 
     #[test]
     fn configurations() {
-        assert_eq!(location_constraint(b"").unwrap(), "");
+        assert_eq!(Configuration::parse(b"").unwrap(), Configuration::default());
         assert_eq!(constraint(""), Ok(String::new()));
         let location = |name: &str| format!("<LocationConstraint>{name}</LocationConstraint>");
         assert_eq!(constraint(&location("eu-west-1")), Ok("eu-west-1".to_owned()));
@@ -276,15 +308,18 @@ mod tests {
         assert_eq!(constraint(&location("")), Ok(String::new()));
         assert_eq!(constraint(&location("a/b")), Err(Code::InvalidLocationConstraint));
         assert_eq!(constraint(&location("<a/>")), Err(Code::MalformedXML));
-        let tags = "<Tags><Tag><Key>a</Key><Value>b</Value></Tag></Tags>";
-        assert_eq!(constraint(tags), Err(Code::NotImplemented));
+        assert_eq!(constraint("<Tags/>"), Ok(String::new()));
+        let tags = |key: &str| format!("<Tags><Tag><Key>{key}</Key><Value/></Tag></Tags>");
+        assert_eq!(constraint(&tags("a")), Ok(String::new()));
+        assert_eq!(constraint(&tags("aws:a")), Err(Code::InvalidTag));
+        assert_eq!(constraint("<Tags><Tag/></Tags>"), Err(Code::MalformedXML));
         assert_eq!(
             constraint("<Bucket><Type>Directory</Type></Bucket>"),
             Err(Code::InvalidRequest)
         );
         assert_eq!(constraint("<Unknown/>"), Err(Code::MalformedXML));
-        assert_eq!(location_constraint(b"<X/>").unwrap_err().code, Code::MalformedXML);
-        assert_eq!(location_constraint(b" ").unwrap_err().code, Code::MalformedXML);
+        assert_eq!(Configuration::parse(b"<X/>").unwrap_err().code, Code::MalformedXML);
+        assert_eq!(Configuration::parse(b" ").unwrap_err().code, Code::MalformedXML);
     }
 
     #[test]

@@ -160,6 +160,11 @@ impl S3Error {
         self
     }
 
+    /// Whether what is missing is hidden by a delete marker.
+    pub fn is_of_marker(&self) -> bool {
+        self.headers.iter().any(|(name, _)| *name == "x-amz-delete-marker")
+    }
+
     /// InvalidArgument about one argument.
     pub fn argument(name: &str, value: &str, message: impl Into<Cow<'static, str>>) -> Self {
         Code::InvalidArgument

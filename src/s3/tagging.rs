@@ -5,7 +5,7 @@ use crate::http::Response;
 use crate::limits::{MAX_BUCKET_TAGS, MAX_OBJECT_TAGS};
 use crate::store::{Change, ConfigKind};
 use crate::types::{TagError, Tags};
-use crate::xml::{self, Writer};
+use crate::xml::{self, Element, Writer};
 
 /// Elements of a document of tags; far more than of one with as many tags as there may be.
 const MAX_ELEMENTS: usize = 1000;
@@ -27,6 +27,12 @@ pub fn parse(document: &[u8], max: usize) -> Result<Tags, S3Error> {
     if set.name != "TagSet" {
         return Err(malformed());
     }
+    parse_set(set, max)
+}
+
+/// The tags among the children of an element; at most `max`.
+fn parse_set(set: &Element, max: usize) -> Result<Tags, S3Error> {
+    let malformed = || S3Error::from(Code::MalformedXML);
     let mut pairs = Vec::new();
     for tag in &set.children {
         let only = tag.children.iter().all(|c| matches!(c.name.as_str(), "Key" | "Value"));
@@ -48,13 +54,17 @@ pub fn parse_header(text: &str) -> Result<Tags, S3Error> {
         S3Error::argument("x-amz-tagging", text, message)
     };
     let mut pairs = Vec::new();
+    let mut doubtful = false;
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        doubtful |= pair.starts_with('=') || pair.matches('=').count() > 1;
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let decode = |part| uri::decode(part, true).ok_or_else(bad);
         pairs.push((decode(key)?, decode(value)?));
     }
     Tags::new(pairs, MAX_OBJECT_TAGS).map_err(|error| match error {
         TagError::Twice => bad(),
+        // More likely the wrong form than the wrong tag.
+        TagError::Key | TagError::Value if doubtful => bad(),
         error => refusal(error, MAX_OBJECT_TAGS),
     })
 }
@@ -79,7 +89,13 @@ fn write(tags: &Tags) -> Writer {
 
 /// GetObjectTagging
 pub fn get_object(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
-    let (bucket, object) = object::find(call)?;
+    let (bucket, object) = object::find(call).map_err(|error| match error.code {
+        // Unlike GetObject, AWS says here that it is a delete marker.
+        Code::NoSuchKey if error.is_of_marker() => {
+            S3Error { code: Code::MethodNotAllowed, ..error }
+        }
+        _ => error,
+    })?;
     let response = document(200, write(&object.extra.tags));
     Ok(versioning::name(response, versioning::shown(&bucket, object.version_id())))
 }
@@ -101,6 +117,12 @@ fn change(call: &Call<'_, '_>, tags: Tags, status: u16) -> Result<Response, S3Er
 }
 
 // ---- buckets -----------------------------------------------------------------------------
+
+/// The configuration of a bucket that is made with these tags; `None` if there are none.
+pub fn of_new_bucket(tags: &Element) -> Result<Option<String>, S3Error> {
+    let tags = parse_set(tags, MAX_BUCKET_TAGS)?;
+    Ok((!tags.is_empty()).then(|| write(&tags).into_text()))
+}
 
 /// GetBucketTagging
 pub fn get_bucket(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
@@ -131,7 +153,10 @@ mod tests {
         assert!(parse_header("").unwrap().is_empty());
         let code = |text: &str| parse_header(text).unwrap_err().code;
         assert_eq!(code("a=1&a=2"), Code::InvalidArgument);
-        assert_eq!(code("=1"), Code::InvalidTag);
+        assert_eq!(code("=1"), Code::InvalidArgument);
+        assert_eq!(code("a=1,b=2"), Code::InvalidArgument);
+        assert_eq!(code("a=1,b"), Code::InvalidTag);
+        assert_eq!(parse_header("a=b==").unwrap().get("a"), Some("b=="));
         assert_eq!(code("a=%zz"), Code::InvalidArgument);
         let many: Vec<String> = (0..=MAX_OBJECT_TAGS).map(|n| format!("{n}=")).collect();
         assert_eq!(code(&many.join("&")), Code::InvalidTag);

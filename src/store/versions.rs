@@ -311,6 +311,9 @@ pub fn change(
         Some(id) => locate(conn, bucket, key, id)?.map(|at| (id, at)),
         None => match objects::current_id(conn, bucket, key)? {
             Some(id) => locate(conn, bucket, key, id)?.map(|at| (id, at)),
+            None if current_marker(conn, bucket, key)?.is_some() => {
+                return Ok(Err(Refused::DeleteMarker));
+            }
             None => None,
         },
     };

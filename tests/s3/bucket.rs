@@ -27,6 +27,19 @@ fn create_head_delete() {
 }
 
 #[test]
+fn a_version_keeps_a_bucket() {
+    let server = shared();
+    let bucket = super::versioning::versioned(server, "bucket");
+    let marker = server.delete(&format!("/{bucket}/k")).send().expect(204);
+    let marker = marker.header("x-amz-version-id").unwrap();
+    let target = format!("/{bucket}");
+    let error = server.delete(&target).send().expect_error(409, "BucketNotEmpty");
+    assert!(error.text("Message").ends_with("You must delete all versions in the bucket."));
+    server.delete(&format!("/{bucket}/k?versionId={marker}")).send().expect(204);
+    server.delete(&target).send().expect(204);
+}
+
+#[test]
 fn an_upload_under_way_does_not_keep_a_bucket() {
     let server = shared();
     let bucket = server.bucket("bucket");

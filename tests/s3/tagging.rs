@@ -31,7 +31,9 @@ fn of_objects() {
     assert_eq!(get(server, &target), pairs(&[("a", "1 +"), ("b", "2")]));
     let head = server.head(&target).send().expect(200);
     assert_eq!(head.header("x-amz-tagging-count"), Some("2"));
-    header("a=1&a=2").expect_error(400, "InvalidArgument");
+    for bad in ["a=1&a=2", "a=1,b=2", "="] {
+        header(bad).expect_error(400, "InvalidArgument");
+    }
     assert_eq!(get(server, &target).len(), 2, "what was refused changed nothing");
 
     let set = |pairs: &[(&str, &str)]| {
@@ -78,6 +80,12 @@ fn of_versions() {
     server.get(&of(marker)).send().expect_error(405, "MethodNotAllowed");
     let put = server.put(&of(marker)).body(document(&[])).send();
     put.expect_error(405, "MethodNotAllowed");
+    // The same if it is not named.
+    let latest = format!("{target}?tagging");
+    server.get(&latest).send().expect_error(405, "MethodNotAllowed");
+    server.put(&latest).body(document(&[])).send().expect_error(405, "MethodNotAllowed");
+    server.delete(&latest).send().expect_error(405, "MethodNotAllowed");
+    server.get(&format!("{target}-none?tagging")).send().expect_error(404, "NoSuchKey");
     server.delete(&of(&one)).send().expect(204);
     assert!(tagged(&one).is_empty());
 }
@@ -110,6 +118,29 @@ fn of_copies_and_uploads() {
     let etag = server.part(&bucket, "parts", &upload, 1, b"p");
     server.complete(&bucket, "parts", &upload, &[(1, &etag)]).send().expect(200);
     assert_eq!(get(server, &parts), pairs(&[("c", "3")]));
+}
+
+#[test]
+fn of_new_buckets() {
+    let server = shared();
+    let bucket = server.free_name("tags");
+    let create = |inside: &str| {
+        let configuration = "CreateBucketConfiguration";
+        let body = format!("<{configuration}>{inside}</{configuration}>");
+        server.put(&format!("/{bucket}")).body(body).send()
+    };
+    let tags_of = |key: &str| format!("<Tags><Tag><Key>{key}</Key><Value>1</Value></Tag></Tags>");
+    create(&tags_of("aws:a")).expect_error(400, "InvalidTag");
+    create("<Tags><Tag><Key>a</Key></Tag></Tags>").expect_error(400, "MalformedXML");
+    create(&tags_of("a")).expect(200);
+    let tagged = || tags(&server.get(&format!("/{bucket}?tagging")).send().expect(200));
+    assert_eq!(tagged(), pairs(&[("a", "1")]));
+    // Creating it again changes no tags, and does not say so either.
+    for key in ["a", "b"] {
+        create(&tags_of(key)).expect_error(409, "BucketAlreadyOwnedByYou");
+    }
+    create("<Tags/>").expect(200);
+    assert_eq!(tagged(), pairs(&[("a", "1")]));
 }
 
 #[test]

@@ -233,7 +233,7 @@ impl Run {
         let bucket = self.shelves[shelf].bucket.clone();
         let done = self.store().change_version(bucket.id, &key(at), asked, change).unwrap();
         let there = &mut self.shelves[shelf];
-        let id = asked.or_else(|| there.object(at).map(|kept| kept.id));
+        let id = asked.or_else(|| there.versions(at).first().map(|kept| kept.id));
         let kept = there.keys.get_mut(at).and_then(|all| all.iter_mut().find(|k| Some(k.id) == id));
         let Some(kept) = kept else {
             let none = if asked.is_some() { Refused::NoSuchVersion } else { Refused::NoSuchKey };
