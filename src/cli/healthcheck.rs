@@ -38,7 +38,9 @@ pub fn run(config: &Config) -> Result<(), String> {
 fn ask(address: SocketAddr) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET /_jog/health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let request =
+        format!("GET /_jog/health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
     Ok(answer)
