@@ -15,7 +15,7 @@ use crate::http::{Body, Request};
 use canonical::CONTENT_SHA256;
 use presigned::{Parameters, Query};
 use sigv4::{Authorization, Claim, Credential, Place};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -297,14 +297,16 @@ fn anonymous(request: &Request) -> Result<Authenticated, AuthError> {
 fn refuse_repeated(request: &Request) -> Result<(), AuthError> {
     const LISTS: [&str; 3] =
         ["x-amz-trailer", "x-amz-object-attributes", "x-amz-optional-object-attributes"];
-    let mut seen = HashSet::new();
     let single = |name: &str| {
         name.starts_with("x-amz-") && !name.starts_with("x-amz-meta-") && !LISTS.contains(&name)
     };
-    let names = request.headers.iter().map(|(name, _)| name);
-    match names.filter(|name| single(name)).find(|name| !seen.insert(*name)) {
+    let names = || request.headers.iter().map(|(name, _)| name);
+    let before = |at: usize, name: &str| names().take(at).any(|n| n == name);
+    match names().enumerate().find(|(at, name)| single(name) && before(*at, name)) {
         None => Ok(()),
-        Some(name) => Err(AuthError::AccessDenied(format!("The header {name} was sent twice."))),
+        Some((_, name)) => {
+            Err(AuthError::AccessDenied(format!("The header {name} was sent twice.")))
+        }
     }
 }
 
