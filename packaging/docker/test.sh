@@ -189,7 +189,7 @@ comes_back() {
     kill -9 "$before"
     until_ok 10 gone "$before"
     # Without asking podman how far it is: whoever asks often holds its lock, and it gets no further.
-    if ! within 20 serves; then
+    if ! within 10 serves; then
         podman ps -a >&2
         podman inspect --format '{{json .State}}' jog_jog_1 >&2
         ps -eo pid,ppid,stat,etime,args | grep -E 'podman|conmon' >&2 || true
