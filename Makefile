@@ -53,10 +53,10 @@ again-%:
 	mkdir -p target/packaging
 	packaging/again.sh $(target_$*) target/packaging/jog-$*-again
 
-# Also that the same source gives the same bytes elsewhere.
-test-static: musl again-$(NATIVE)
+# Also bin/jog, and that the same source gives the same bytes elsewhere.
+test-static: build musl again-$(NATIVE)
 	AGAIN=target/packaging/jog-$(NATIVE)-again packaging/test-static.sh bin/jog-$(NATIVE)-linux-musl \
-		$(filter-out bin/jog-$(NATIVE)-linux-musl,$(STATIC))
+		$(filter-out bin/jog-$(NATIVE)-linux-musl,$(STATIC)) bin/jog
 
 deb: $(CPUS:%=deb-%)
 
