@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Starts binaries once each and asks them: packaging/test-static.sh FILE...
 #
-# Those of other CPUs run under qemu-user; those named -musl have to be static. With AGAIN=FILE, made by packaging/again.sh, the first must
-# have the same bytes as that one.
+# Those of other CPUs run under qemu-user; those named -musl have to be static. With AGAIN=FILE, made
+# by packaging/again.sh, the first must have the same bytes as that one.
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
