@@ -10,6 +10,8 @@
 #              Ceph's s3-tests, compared with the lists in tests/conformance
 # make bench   measures put, get, head and list over real connections
 CARGO ?= cargo
+# Each cargo counts its own processes.
+unexport MAKEFLAGS MFLAGS
 
 .PHONY: build test conformance test-rust test-clients check musl deb test-static test-deb test-docker bench clean
 

@@ -36,9 +36,8 @@ export SOURCE_DATE_EPOCH=0
 export ZIG_GLOBAL_CACHE_DIR=${ZIG_GLOBAL_CACHE_DIR:-$repo/target/packaging/zig}
 
 cd "$repo"
-# One for each, so that several can be built at once; each cargo counts its own processes.
+# One for each, so that several can be built at once.
 built=${CARGO_TARGET_DIR:-target}/static/$target
-unset MAKEFLAGS MFLAGS
 cargo zigbuild --profile static --locked --bin jog --target "$target" --target-dir "$built"
 mkdir -p "$(dirname "$file")"
 cp "$built/$target/static/jog" "$file.new"
