@@ -57,6 +57,11 @@ pub const DEFAULT_SHUTDOWN: Duration = Duration::from_secs(30);
 
 /// Buffer between socket and file, in bytes.
 pub const IO_BUFFER_BYTES: usize = 256 * 1024;
+/// How much of what a client says of itself (User-Agent, Referer) policies compare, in bytes: it can say
+/// what it likes, and DeleteObjects has it compared for each of its keys.
+pub const MAX_SAID_BYTES: usize = 2048;
+/// How much of that, and of the Host, a line of a bucket's access log tells, in bytes each.
+pub const MAX_LOGGED_BYTES: usize = 1024;
 /// Request documents (XML, JSON), in bytes.
 pub const MAX_DOCUMENT_BYTES: u64 = 2 * 1024 * 1024;
 /// Request documents that are in memory at the same time, all together, in bytes as they arrive; one

@@ -29,6 +29,8 @@ tools=$("$repo/packaging/tools.sh")
 export PATH="$tools:$PATH"
 
 work=$(mktemp -d "$made/docker.XXXXXX")
+# Of its own, with a short name: from 50 characters on podman restarts no container.
+run=$(mktemp -d /tmp/jog-docker.XXXXXX)
 target=''
 : >"$work/compose.log"
 export CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
@@ -36,7 +38,7 @@ cat >"$CONTAINERS_STORAGE_CONF" <<TEXT
 [storage]
 driver = "vfs"
 graphroot = "$work/images"
-runroot = "$work/run"
+runroot = "$run"
 TEXT
 cat >"$CONTAINERS_CONF" <<TEXT
 [containers]
@@ -60,7 +62,7 @@ finish() {
     [ -z "$target" ] || { kill "$target" && wait "$target"; } 2>/dev/null || true
     [ "$status" = 0 ] || echo "test-docker: FAILED: ${step:-}" >&2
     buildah rm --all >/dev/null 2>&1 || true
-    rm -rf "$work"
+    rm -rf "$work" "$run"
     exit "$status"
 }
 trap finish EXIT
@@ -178,27 +180,13 @@ jog -X PUT http://127.0.0.1:9000/photos
 jog -X PUT --data-binary first http://127.0.0.1:9000/photos/a
 
 step "kill -9, and it comes back"
-# What docker-compose.yml has to ask for is tested as such. That podman then does it takes a process of
-# its own behind every container, which a machine may not let it have: there the test starts the
-# container in its place, and says so.
+# Without asking podman how far it is: whoever asks often holds its lock, and it gets no further.
 comes_back() {
     local before
-    podman inspect --format '{{.HostConfig.RestartPolicy.Name}}' jog_jog_1 | grep -qx unless-stopped ||
-        fail "docker-compose.yml does not ask for a restart"
     before=$(process)
     kill -9 "$before"
     until_ok 10 gone "$before"
-    # Without asking podman how far it is: whoever asks often holds its lock, and it gets no further.
-    if ! within 10 serves; then
-        podman ps -a >&2
-        podman inspect --format '{{json .State}}' jog_jog_1 >&2
-        ps -eo pid,ppid,stat,etime,args | grep -E 'podman|conmon' >&2 || true
-        podman ps -a --filter status=exited --format '{{.Names}}' | grep -qx jog_jog_1 ||
-            fail "it neither serves nor has it ended"
-        echo "test-docker: NOTE: podman did not restart it here; the test does"
-        podman start jog_jog_1 >&2
-        until_ok 30 serves
-    fi
+    until_ok 60 serves
 }
 gone() { ! kill -0 "$1"; }
 comes_back

@@ -320,7 +320,8 @@ fn refuse_token(token: Option<&str>) -> Result<(), AuthError> {
     }
 }
 
-const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
+/// What stands for the hash of a body that is not signed.
+pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
 /// What `x-amz-content-sha256` may say.
 enum Protection {

@@ -2,7 +2,7 @@
 //! where the server may not, can be slowed down or ended by themselves, and take no memory from it.
 
 use super::admin::{Arguments, Failure, Opt, parse, split_settings};
-use super::{USAGE, backup, export, restore, understand, verify};
+use super::{backup, export, misunderstood, restore, understand, verify};
 use crate::config::{Config, size};
 use crate::store::StoreError;
 use crate::store::backup::BackupError;
@@ -60,18 +60,14 @@ pub fn rate(arguments: &Arguments) -> Result<Option<u64>, Failure> {
 
 /// Runs `jog` with these arguments, whose first word [`find`] knows.
 pub fn run(args: &[String]) -> ExitCode {
-    let usage = |text: &str| {
-        complain!("jog: {text}");
-        ExitCode::from(USAGE)
-    };
     let (settings, words) = match split_settings(args) {
         Ok(parts) => parts,
-        Err(text) => return usage(&text),
+        Err(text) => return misunderstood(text),
     };
     let Some((command, rest)) =
         words.split_first().and_then(|(first, rest)| Some((find(first)?, rest)))
     else {
-        return usage("the name of a command comes first; `jog help` lists them");
+        return misunderstood("the name of a command comes first; `jog help` lists them");
     };
     if rest.iter().any(|arg| arg == "--help" || arg == "-h") {
         say!("Usage: jog {} {}\n\n{}", command.name, command.usage, command.help);
@@ -79,16 +75,16 @@ pub fn run(args: &[String]) -> ExitCode {
     }
     let arguments = match parse(command.name, command.usage, command.options, rest) {
         Ok(arguments) => arguments,
-        Err(text) => return usage(&text),
+        Err(text) => return misunderstood(text),
     };
     let (_, config) = match understand(&settings) {
         Ok(both) => both,
-        Err(error) => return usage(&error.to_string()),
+        Err(error) => return misunderstood(error),
     };
     match (command.run)(&config, &arguments) {
         Ok(status) => ExitCode::from(status),
         Err(Failure::Usage(text)) => {
-            usage(&format!("{text}\nUsage: jog {} {}", command.name, command.usage))
+            misunderstood(format_args!("{text}\nUsage: jog {} {}", command.name, command.usage))
         }
         Err(Failure::Failed(text)) => {
             complain!("jog: {text}");

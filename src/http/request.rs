@@ -67,7 +67,7 @@ struct Field {
 }
 
 impl Headers {
-    /// The fields, names already in lower case.
+    /// These fields; names are kept in lower case.
     pub fn new<N: AsRef<str>, V: AsRef<str>>(fields: impl IntoIterator<Item = (N, V)>) -> Self {
         let mut headers = Self::default();
         for (name, value) in fields {
@@ -76,7 +76,7 @@ impl Headers {
         headers
     }
 
-    /// None yet, with room for so many, and for so many bytes of names and values.
+    /// No fields yet, with room for so many, and for so many bytes of names and values.
     pub fn with_capacity(fields: usize, bytes: usize) -> Self {
         Self { text: String::with_capacity(bytes), fields: Vec::with_capacity(fields) }
     }

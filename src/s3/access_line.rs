@@ -2,8 +2,8 @@
 //!
 //! It is a log record with fields. As text its fields are separated by spaces, in this order: method,
 //! operation, bucket, key, status, error code, bytes of the body, microseconds, requester, request id,
-//! the client's address; `-` stands for nothing, `cut` for a response that did not get through, and names are
-//! percent-encoded, so that a line is always a line. In JSON each has its own name.
+//! the client's address; `-` stands for nothing, `cut` for a response that did not get through, and
+//! names are percent-encoded, so that a line is always a line. In JSON each has its own name.
 
 use super::{Code, Label, uri};
 use crate::http::{Request, Response, Sent};

@@ -6,7 +6,7 @@ use super::{Call, S3Error, document, uri};
 use crate::access::{Gate, Owner};
 use crate::http::Response;
 use crate::limits::MAX_LIST_KEYS;
-use crate::store::{Bucket, Entry, ListQuery, Page, Summary};
+use crate::store::{Bucket, Entry, ListQuery, Page, Summary, common_prefix};
 use crate::types::time;
 use crate::xml::Writer;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -91,11 +91,7 @@ pub fn nonempty<'a>(call: &'a Call<'_, '_>, name: &str) -> Option<&'a str> {
 /// Where a listing goes on after a marker. Below a common prefix a marker stands for all of it, as
 /// on AWS: the prefix sorts before the marker and is not shown again.
 pub fn after_marker<'a>(marker: &'a str, prefix: &str, delimiter: Option<&str>) -> &'a str {
-    let rest = marker.strip_prefix(prefix).zip(delimiter);
-    match rest.and_then(|(rest, delimiter)| Some(rest.find(delimiter)? + delimiter.len())) {
-        Some(end) => &marker[..prefix.len() + end],
-        None => marker,
-    }
+    common_prefix(marker, prefix, delimiter).unwrap_or(marker)
 }
 
 /// What both versions of ListObjects are asked.

@@ -466,6 +466,15 @@ impl App {
     }
 }
 
+/// The beginning of a text, at most so many bytes long.
+fn shortened(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// An answer with a document.
 pub(crate) fn document(status: u16, xml: crate::xml::Writer) -> Response {
     Response::new(status)

@@ -96,7 +96,8 @@ pub fn abort(call: &mut Call<'_, '_>) -> Result<Response, S3Error> {
         let wanted = conditions::seconds(text).ok_or_else(|| {
             S3Error::argument(header, text, format!("Value for {header} header is invalid."))
         })?;
-        // What is gone already needs no condition. The time of an upload never changes.
+        // As AWS documents it, what is not there is no failure here. The time of an upload never
+        // changes, so it may be looked at beforehand.
         match call.app.store.upload(bucket.id, call.key()?, upload_id)? {
             None => return Ok(Response::new(204)),
             Some(upload) if upload.started_ms.div_euclid(1000) == wanted => {}

@@ -3,11 +3,11 @@
 
 use super::table::{Operation, Target};
 use super::uri::{self, Query};
-use super::{Address, App, Call, Code, S3Error, tagging};
+use super::{Address, App, Call, Code, S3Error, shortened, tagging};
 use crate::access::{Ask, Authorized, Denied, Facts, Permission, Requester, Why};
-use crate::auth::{self, AuthConfig};
+use crate::auth::{self, AuthConfig, UNSIGNED_PAYLOAD};
 use crate::http::{Headers, Method, Request};
-use crate::limits::MAX_OBJECT_TAGS;
+use crate::limits::{MAX_OBJECT_TAGS, MAX_SAID_BYTES};
 use crate::store::{Bucket, StoreError};
 use crate::types::{BucketName, ObjectKey, VersionId};
 use crate::xml::{self, Element};
@@ -105,21 +105,6 @@ impl<'a> RequestFacts<'a> {
     }
 }
 
-/// What a client says of itself (User-Agent, Referer) is compared up to so many bytes: it can say
-/// what it likes, and DeleteObjects has it compared for each of its keys.
-const MAX_SAID_BYTES: usize = 2048;
-
-fn shortened(value: &str) -> &str {
-    let mut end = value.len().min(MAX_SAID_BYTES);
-    while !value.is_char_boundary(end) {
-        end -= 1;
-    }
-    &value[..end]
-}
-
-/// What stands for the hash of a body that is not signed.
-const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
-
 /// A value as policies write it, where a request may write it in any case.
 fn spelled<'v>(name: &str, value: &'v str) -> &'v str {
     let known: &[&'static str] = match name {
@@ -153,7 +138,7 @@ impl Facts for RequestFacts<'_> {
             // AWS takes nothing else, so a policy that asks for the header asks for this: with an
             // entity tag that no object has it would be no condition.
             "if-none-match" => value.filter(|value| *value == "*"),
-            "user-agent" | "referer" => value.map(shortened),
+            "user-agent" | "referer" => value.map(|value| shortened(value, MAX_SAID_BYTES)),
             _ => value.map(|value| spelled(name, value)),
         }
     }

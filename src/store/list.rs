@@ -31,16 +31,20 @@ fn bound_past(bound: &mut Vec<u8>, prefix: &str) {
     }
 }
 
-/// The common prefix that a key falls under.
-fn common_prefix<'k>(key: &'k str, query: &ListQuery) -> Option<&'k str> {
-    let delimiter = query.delimiter.as_deref()?;
-    let rest = key.get(query.prefix.len()..)?;
+/// The common prefix that a key falls under, which ends with the first delimiter behind the prefix.
+pub fn common_prefix<'k>(key: &'k str, prefix: &str, delimiter: Option<&str>) -> Option<&'k str> {
+    let delimiter = delimiter?;
+    let rest = key.strip_prefix(prefix)?;
     let found = match delimiter.as_bytes() {
         // Without the preparations for finding a longer one.
         [byte] => rest.bytes().position(|b| b == *byte),
         _ => rest.find(delimiter),
     };
-    found.map(|at| &key[..query.prefix.len() + at + delimiter.len()])
+    found.map(|at| &key[..prefix.len() + at + delimiter.len()])
+}
+
+fn folder<'k>(key: &'k str, query: &ListQuery) -> Option<&'k str> {
+    common_prefix(key, &query.prefix, query.delimiter.as_deref())
 }
 
 /// Where a listing starts: keys at or after this.
@@ -49,8 +53,7 @@ pub(super) fn start(query: &ListQuery) -> Vec<u8> {
     let Some(after) = query.after.as_deref().filter(|a| !a.is_empty()) else {
         return prefix.to_vec();
     };
-    let is_prefix = after.starts_with(&query.prefix) && common_prefix(after, query) == Some(after);
-    let bound = if is_prefix {
+    let bound = if folder(after, query) == Some(after) {
         past(after.as_bytes())
     } else {
         let mut next = after.as_bytes().to_vec();
@@ -111,7 +114,7 @@ pub(super) fn collect<T>(
                 return Ok(page);
             }
             let key = codec::key_text(row, 0)?;
-            if let Some(prefix) = common_prefix(key, query) {
+            if let Some(prefix) = folder(key, query) {
                 bound_past(&mut from, prefix);
                 page.entries.push(Entry::Prefix(prefix.to_owned()));
                 break;
@@ -149,7 +152,7 @@ fn prefixes<T>(
             page.truncated = true;
             return Ok(false);
         }
-        let Some(prefix) = common_prefix(key, query) else {
+        let Some(prefix) = folder(key, query) else {
             from.clear();
             from.extend_from_slice(key.as_bytes());
             return Ok(true);

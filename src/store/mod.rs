@@ -68,6 +68,7 @@ pub use copy::SourceBlob;
 pub use error::{OpenError, StoreError};
 pub use expire::{Age, Aging, Expired, Expiry};
 pub use fs::Fault;
+pub use list::common_prefix;
 pub use master::MasterKey;
 pub use model::*;
 pub use open::StoreConfig;

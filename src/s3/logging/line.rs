@@ -1,7 +1,8 @@
 //! The lines of an access log. A line is that of AWS, "Amazon S3 server access log format".
 
 use crate::http::{Headers, Method};
-use crate::s3::uri;
+use crate::limits::MAX_LOGGED_BYTES;
+use crate::s3::{shortened, uri};
 use crate::types::time;
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -85,10 +86,6 @@ fn push_field(line: &mut String, text: &str) {
     push_encoded(line, text, special);
 }
 
-/// What a client says of itself and of us (Referer, User-Agent, Host) is kept up to so many
-/// characters.
-const MAX_SAID_CHARS: usize = 1024;
-
 /// A field in quotes.
 fn push_quoted(line: &mut String, text: &str) {
     line.push_str(" \"");
@@ -153,16 +150,16 @@ impl Record<'_> {
         push_number(&mut line, u64::try_from(self.total_ms).ok());
         push_number(&mut line, u64::try_from(self.turn_around_ms).ok());
         let field = |name| self.headers.get(name).unwrap_or_default();
-        let said = |name| field(name).chars().take(MAX_SAID_CHARS).collect::<String>();
-        push_quoted(&mut line, &said("referer"));
-        push_quoted(&mut line, &said("user-agent"));
+        let said = |name| shortened(field(name), MAX_LOGGED_BYTES);
+        push_quoted(&mut line, said("referer"));
+        push_quoted(&mut line, said("user-agent"));
         push_field(&mut line, self.version.unwrap_or_default());
         push_field(&mut line, self.host_id);
         push_field(&mut line, self.signed.version);
         // No TLS here, hence no cipher suite.
         push_field(&mut line, "");
         push_field(&mut line, self.signed.place);
-        push_field(&mut line, &said("host"));
+        push_field(&mut line, said("host"));
         // TLS version, access point ARN, aclRequired.
         line.push_str(" - - -\n");
         line
@@ -313,6 +310,13 @@ mod tests {
         for known in RESOURCES {
             assert!(table.clone().any(|name| name == known.0), "{}", known.0);
         }
+    }
+
+    #[test]
+    fn what_clients_say_is_cut_between_characters() {
+        assert_eq!(shortened("aé", 3), "aé");
+        assert_eq!(shortened("aé", 2), "a");
+        assert_eq!(shortened("é", 0), "");
     }
 
     #[test]
