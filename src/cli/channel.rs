@@ -428,9 +428,10 @@ mod tests {
         let (enter, entered) = sync_channel(1);
         let channel = Channel::start(&dir.0, move |_, folder, sink| {
             let Some(folder) = folder else { return 1 };
-            enter.send(()).unwrap();
             let path = format!("/proc/self/fd/{}/file", folder.as_raw_fd());
             sink(Kind::Output, &std::fs::read_to_string(path).unwrap()).unwrap();
+            // Behind the output, which fails from the moment on at which the server is told to stop.
+            enter.send(()).unwrap();
             while sink(Kind::Progress, "x").is_ok() {
                 std::thread::sleep(Duration::from_millis(1));
             }
