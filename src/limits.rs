@@ -222,6 +222,10 @@ pub const CACHED_BUCKETS: usize = 1024;
 pub const CACHED_CONFIG_BYTES: usize = 8 * 1024 * 1024;
 /// Rows of objects that are kept in memory.
 pub const CACHED_ROWS: usize = 8192;
+/// Pages of listings that are kept in memory.
+pub const CACHED_PAGES: usize = 64;
+/// Bytes of such a page at the most: a folder of some hundred entries.
+pub const CACHED_PAGE_BYTES: usize = 64 * 1024;
 /// Canonical IDs of owners that are kept in memory.
 pub const CACHED_OWNERS: usize = 4096;
 /// How long SQLite waits for a lock of another process (Litestream), in milliseconds.

@@ -227,7 +227,7 @@ impl World {
                 after: None,
                 max: 1000,
             };
-            for entry in store.list(&all()).unwrap().entries {
+            for entry in &store.list(&all()).unwrap().entries {
                 let Entry::Item(item) = entry else { panic!("no delimiter, no prefix") };
                 let bytes = get(store, &bucket, item.key.as_str()).expect("it is listed");
                 world.objects.insert(at(bucket.name.as_str(), item.key.as_str()), print(&bytes));

@@ -147,7 +147,7 @@ fn all(bucket: &Bucket) -> ListQuery {
 
 fn shown(store: &Store, text: &str, done: &Upload) -> Shown {
     let bucket = store.bucket(&name(text)).unwrap().unwrap().as_ref().clone();
-    let list = store.list(&all(&bucket)).unwrap().entries;
+    let list = store.list(&all(&bucket)).unwrap().entries.clone();
     let object = |entry: &Entry<Summary>| {
         let Entry::Item(item) = entry else { panic!("no delimiter, no prefix") };
         let object = store.object(bucket.id, &item.key).unwrap().expect("it is listed");

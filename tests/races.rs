@@ -4,7 +4,9 @@
 #[path = "support/store.rs"]
 mod support;
 
-use jog::store::{Data, Object, Refused, Store, StoreConfig, StoreError};
+use jog::store::{
+    Bucket, Data, Entry, ListQuery, Object, Refused, Store, StoreConfig, StoreError, Summary,
+};
 use jog::types::{Condition, ETagList, Precondition, Span, Violation};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -109,6 +111,43 @@ fn one_of_many_deletes_an_object() {
         assert_eq!(done.iter().filter(|gone| gone.existed).count(), 1);
     }
     assert_eq!(rows(folder.path(), "SELECT count(*) FROM garbage"), 20);
+}
+
+/// The keys of a listing that all ask for, so that its pages are in memory.
+fn listed(store: &Store, bucket: &Bucket) -> Vec<String> {
+    let query = ListQuery {
+        bucket: bucket.id,
+        prefix: "folder/".to_owned(),
+        delimiter: Some("/".to_owned()),
+        after: None,
+        max: 1000,
+    };
+    let name = |entry: &Entry<Summary>| match entry {
+        Entry::Item(object) => object.key.as_str().to_owned(),
+        Entry::Prefix(prefix) => panic!("a common prefix: {prefix}"),
+    };
+    store.list(&query).unwrap().entries.iter().map(name).collect()
+}
+
+#[test]
+fn a_listing_shows_what_was_acknowledged() {
+    let folder = Folder::new("races-listing");
+    let store = Store::open(StoreConfig { durable: false, ..folder.config() }).unwrap();
+    let bucket = support::bucket(&store, "bucket");
+    together(|n| {
+        let name = format!("folder/{n:02}");
+        for round in 0..50 {
+            // Only some write at a time, so that there are moments in which nobody does.
+            for _ in 0..n {
+                listed(&store, &bucket);
+            }
+            put_ok(&store, &bucket, &name, b"");
+            assert!(listed(&store, &bucket).contains(&name), "round {round}");
+            store.delete_object(bucket.id, &key(&name), Precondition::default()).unwrap().unwrap();
+            assert!(!listed(&store, &bucket).contains(&name), "round {round}");
+        }
+    });
+    assert_eq!(listed(&store, &bucket), Vec::<String>::new());
 }
 
 /// Parts that come while the upload is completed either are in the object, or are refused.

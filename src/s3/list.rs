@@ -10,6 +10,7 @@ use crate::store::{Bucket, Entry, ListQuery, Page, Summary, common_prefix};
 use crate::types::time;
 use crate::xml::Writer;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use std::sync::Arc;
 
 /// About the size of an entry of an answer besides its key, in bytes.
 const ENTRY_BYTES: usize = 420;
@@ -117,7 +118,7 @@ impl<'a> Asked<'a> {
         call: &Call<'_, '_>,
         bucket: &Bucket,
         after: Option<&str>,
-    ) -> Result<Page<Summary>, S3Error> {
+    ) -> Result<Arc<Page<Summary>>, S3Error> {
         let query = ListQuery {
             bucket: bucket.id,
             prefix: self.prefix.to_owned(),

@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::folder::Folder;
+use super::pages::Pages;
 use super::rows::{Rows, Touched};
 use crate::limits::{
     MAX_GROUP_COMMIT, READ_CONNECTIONS, SQLITE_BUSY_MS, SQLITE_CACHE_KIB, SQLITE_CUT_MS,
@@ -245,6 +246,8 @@ pub struct Writer {
     queue: Mutex<Queue>,
     /// What is known of objects; each write tells it what it touches.
     pub rows: Rows,
+    /// What is known of listings, likewise.
+    pub pages: Pages,
     /// Commits since the start.
     pub commits: AtomicU64,
 }
@@ -270,6 +273,7 @@ impl Writer {
             conn: Mutex::new(Some(conn)),
             queue: Mutex::new(Queue::default()),
             rows: Rows::default(),
+            pages: Pages::default(),
             commits: AtomicU64::new(0),
         })
     }
@@ -292,7 +296,7 @@ impl Writer {
         touched: Touched,
         job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let _writing = self.rows.writing(touched);
+        let _writing = (self.rows.writing(touched), self.pages.writing(touched));
         let slot = Arc::new(Mutex::new(None));
         let result = Arc::clone(&slot);
         let work: Work = Box::new(move |conn| {

@@ -44,6 +44,7 @@ mod outbox;
 mod outside;
 mod owners;
 mod pace;
+mod pages;
 mod ready;
 mod recover;
 mod rename;
@@ -406,8 +407,9 @@ impl Store {
     }
 
     /// A page of the objects of a bucket.
-    pub fn list(&self, query: &ListQuery) -> Result<Page<Summary>, StoreError> {
-        self.readers.snapshot(|conn| list::objects(conn, &self.owners, query))
+    pub fn list(&self, query: &ListQuery) -> Result<Arc<Page<Summary>>, StoreError> {
+        let load = || self.readers.snapshot(|conn| list::objects(conn, &self.owners, query));
+        self.writer.pages.get(query, load)
     }
 
     /// The parts of a multipart object or an upload, in order, with numbers above `after`; at

@@ -475,7 +475,7 @@ pub enum Created {
 }
 
 /// A page of keys to be listed.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ListQuery {
     /// Row number of the bucket.
     pub bucket: i64,

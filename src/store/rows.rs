@@ -29,7 +29,12 @@ pub enum Touched {
     /// None.
     Nothing,
     /// The one at a key, see [`Rows::one`].
-    One(u64),
+    One {
+        /// Row number of its bucket.
+        bucket: i64,
+        /// By which [`Rows`] knows it.
+        hash: u64,
+    },
 }
 
 struct Row {
@@ -112,7 +117,7 @@ impl Rows {
 
     /// What a transaction touches that writes the object at one key.
     pub fn one(&self, bucket: i64, key: &ObjectKey) -> Touched {
-        Touched::One(self.hash(bucket, key))
+        Touched::One { bucket, hash: self.hash(bucket, key) }
     }
 
     /// To be called before a transaction is begun; what it gives is to be dropped when the
@@ -124,7 +129,7 @@ impl Rows {
         };
         match touched {
             Touched::Nothing => {}
-            Touched::One(hash) => {
+            Touched::One { hash, .. } => {
                 let mut shard = lock(self.shard(hash));
                 begin(&mut shard);
                 shard.rows.remove(&hash);
@@ -151,7 +156,7 @@ impl Drop for Writing<'_> {
     fn drop(&mut self) {
         match self.touched {
             Touched::Nothing => {}
-            Touched::One(hash) => lock(self.rows.shard(hash)).writing -= 1,
+            Touched::One { hash, .. } => lock(self.rows.shard(hash)).writing -= 1,
             Touched::All => {
                 self.rows.shards.iter().for_each(|shard| lock(shard).writing -= 1);
             }

@@ -68,12 +68,12 @@ impl Run {
         let mut found = Vec::new();
         loop {
             let page = self.store().list(&query).unwrap();
-            for entry in page.entries {
+            for entry in &page.entries {
                 let (line, after) = match entry {
                     Entry::Item(item) => {
                         (Ok(item.key.as_str().to_owned()), item.key.as_str().to_owned())
                     }
-                    Entry::Prefix(prefix) => (Err(prefix.clone()), prefix),
+                    Entry::Prefix(prefix) => (Err(prefix.clone()), prefix.clone()),
                 };
                 found.push(line);
                 query.after = Some(after);
