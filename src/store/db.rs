@@ -184,7 +184,7 @@ impl Drop for Lent<'_> {
     }
 }
 
-type Work = Box<dyn FnOnce(&Connection) -> Result<(), StoreError> + Send>;
+type Work = Box<dyn Fn(&Connection) -> Result<(), StoreError> + Send>;
 
 /// How a waiting writer learns what became of its job. Parking costs no system call where nobody
 /// waits yet.
@@ -279,10 +279,11 @@ impl Writer {
     }
 
     /// Runs a job in a transaction and returns when that is durable. A job that fails is undone
-    /// alone. Nothing slow belongs into a job: everybody else waits for it.
+    /// alone. Nothing slow belongs into a job: everybody else waits for it. It may run twice, if
+    /// another one fails with which it shares the transaction.
     pub fn write<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        job: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.write_after(Vec::new(), Touched::All, job)
     }
@@ -294,7 +295,7 @@ impl Writer {
         &self,
         folders: Vec<Arc<Folder>>,
         touched: Touched,
-        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        job: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let _writing = (self.rows.writing(touched), self.pages.writing(touched));
         let slot = Arc::new(Mutex::new(None));
@@ -385,7 +386,7 @@ impl Writer {
                 Err(error) => job.ticket.set(Progress::Done(Err(error))),
             }
         }
-        let results = if works.is_empty() { Vec::new() } else { self.commit(works) };
+        let results = if works.is_empty() { Vec::new() } else { self.commit(&works) };
         for (ticket, result) in tickets.iter().zip(results) {
             ticket.set(Progress::Done(result));
         }
@@ -397,38 +398,40 @@ impl Writer {
     }
 
     /// One transaction for all; a result for each.
-    fn commit(&self, works: Vec<Work>) -> Vec<Result<(), StoreError>> {
-        let count = works.len();
+    fn commit(&self, works: &[Work]) -> Vec<Result<(), StoreError>> {
         let guard = lock(&self.conn);
         let Some(conn) = guard.as_ref() else {
             return works.iter().map(|_| Err(StoreError::Closed)).collect();
         };
-        let mut results = Vec::with_capacity(count);
-        let run = || -> Result<(), StoreError> {
-            conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-            for work in works {
-                results.push(run_one(conn, work, count == 1));
+        let mut results = Vec::with_capacity(works.len());
+        let mut run = || -> Result<(), StoreError> {
+            if !run_all(conn, works, false, &mut results)? {
+                roll_back(conn);
+                results.clear();
+                run_all(conn, works, true, &mut results)?;
             }
-            if results.iter().any(Result::is_ok) {
-                conn.prepare_cached("COMMIT")?.execute([])?;
-            } else {
-                conn.prepare_cached("ROLLBACK")?.execute([])?;
-            }
+            let end = if results.iter().any(Result::is_ok) { "COMMIT" } else { "ROLLBACK" };
+            conn.prepare_cached(end)?.execute([])?;
             Ok(())
         };
         let committed = run();
         self.commits.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = committed {
-            if !conn.is_autocommit() {
-                // Nothing is left to do if even this fails: the next BEGIN says so.
-                let _ = conn.execute_batch("ROLLBACK");
-            }
-            results.resize_with(count, || Ok(()));
+            roll_back(conn);
+            results.resize_with(works.len(), || Ok(()));
             for result in results.iter_mut().filter(|r| r.is_ok()) {
                 *result = Err(error.again());
             }
         }
         results
+    }
+}
+
+/// Ends a transaction, if there is one, that is not to be.
+fn roll_back(conn: &Connection) {
+    if !conn.is_autocommit() {
+        // Nothing is left to do if even this fails: the next BEGIN says so.
+        let _ = conn.execute_batch("ROLLBACK");
     }
 }
 
@@ -450,21 +453,46 @@ fn sync_once(
     Ok(())
 }
 
-/// Runs a job inside a transaction. `alone`: the transaction has no other job, so a failure may
-/// take all of it back and no savepoint is needed.
-fn run_one(conn: &Connection, work: Work, alone: bool) -> Result<(), StoreError> {
-    if !alone {
-        conn.prepare_cached("SAVEPOINT job")?.execute([])?;
-    }
-    let panicked = || StoreError::Corrupt("a write panicked".to_owned());
-    let result = catch_unwind(AssertUnwindSafe(|| work(conn))).unwrap_or_else(|_| Err(panicked()));
-    if !alone {
-        if result.is_err() {
-            conn.prepare_cached("ROLLBACK TO job")?.execute([])?;
+/// Begins a transaction and runs jobs in it. Mostly none of them fails, or only before it has
+/// changed anything: so they go without savepoints first. `false`: one has failed later than that,
+/// and all have to run again, each with a savepoint that undoes it alone.
+fn run_all(
+    conn: &Connection,
+    works: &[Work],
+    guarded: bool,
+    results: &mut Vec<Result<(), StoreError>>,
+) -> Result<bool, StoreError> {
+    conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    for work in works {
+        if guarded {
+            conn.prepare_cached("SAVEPOINT job")?.execute([])?;
         }
-        conn.prepare_cached("RELEASE job")?.execute([])?;
+        let before = conn.total_changes();
+        let result = run_one(conn, work);
+        // SQLite ends the transaction by itself after some errors.
+        let ended = conn.is_autocommit();
+        let harmless = result.is_ok() || (conn.total_changes() == before && !ended);
+        match result {
+            Err(error) if ended && guarded => return Err(error),
+            // The only one: what it did goes with the transaction.
+            _ if guarded || harmless || works.len() == 1 => {}
+            _ => return Ok(false),
+        }
+        if guarded {
+            if result.is_err() {
+                conn.prepare_cached("ROLLBACK TO job")?.execute([])?;
+            }
+            conn.prepare_cached("RELEASE job")?.execute([])?;
+        }
+        results.push(result);
     }
-    result
+    Ok(true)
+}
+
+/// A job that panics has failed.
+fn run_one(conn: &Connection, work: &Work) -> Result<(), StoreError> {
+    catch_unwind(AssertUnwindSafe(|| work(conn)))
+        .unwrap_or_else(|_| Err(StoreError::Corrupt("a write panicked".to_owned())))
 }
 
 #[cfg(test)]
@@ -478,26 +506,66 @@ mod tests {
         Writer::new(conn, |_| ()).unwrap()
     }
 
+    /// Inserts a number and then does `end`.
+    fn insert(n: i64, end: fn() -> Result<(), StoreError>) -> Work {
+        Box::new(move |conn| {
+            conn.execute("INSERT INTO t VALUES (?1)", [n])?;
+            end()
+        })
+    }
+
+    fn sum(writer: &Writer) -> i64 {
+        let sql = "SELECT coalesce(sum(n), 0) FROM t";
+        writer.exclusive(|c| Ok(c.query_row(sql, [], |r| r.get(0))?)).unwrap()
+    }
+
     #[test]
     fn a_failed_job_is_undone_alone() {
+        let before: [Work; 2] =
+            [Box::new(|_| Err(StoreError::Full)), Box::new(|_| panic!("early"))];
+        let [full, panics] = before;
         let writer = writer();
-        let results = writer.commit(vec![
-            Box::new(|c| Ok(c.execute("INSERT INTO t VALUES (1)", []).map(|_| ())?)),
-            Box::new(|c| {
-                c.execute("INSERT INTO t VALUES (2)", [])?;
-                Err(StoreError::Full)
-            }),
-            Box::new(|_| panic!("a defect")),
-            Box::new(|c| Ok(c.execute("INSERT INTO t VALUES (3)", []).map(|_| ())?)),
-        ]);
-        assert_eq!(
-            results.iter().map(Result::is_ok).collect::<Vec<_>>(),
-            [true, false, false, true]
-        );
-        let sum: i64 = writer
-            .exclusive(|c| Ok(c.query_row("SELECT sum(n) FROM t", [], |r| r.get(0))?))
-            .unwrap();
-        assert_eq!(sum, 4);
+        // What fails before it has changed anything, what fails after that, and all of them.
+        for (batch, good, total) in [
+            (
+                vec![insert(1, || Ok(())), full, panics, insert(2, || Ok(()))],
+                [true, false, false, true],
+                3,
+            ),
+            (
+                vec![
+                    insert(3, || Ok(())),
+                    insert(4, || Err(StoreError::Full)),
+                    insert(5, || panic!("late")),
+                    // It has been inserted already.
+                    insert(1, || Ok(())),
+                ],
+                [true, false, false, false],
+                6,
+            ),
+            ((6..10).map(|n| insert(n, || Err(StoreError::Full))).collect(), [false; 4], 6),
+        ] {
+            let results = writer.commit(&batch);
+            assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), good);
+            assert_eq!(sum(&writer), total);
+        }
+        assert!(writer.commit(&[insert(6, || Err(StoreError::Full))])[0].is_err());
+        assert_eq!(sum(&writer), 6);
+    }
+
+    /// As SQLite does it by itself after some errors.
+    #[test]
+    fn nothing_is_written_outside_of_a_transaction() {
+        let writer = writer();
+        let ends: Work = Box::new(|conn| {
+            conn.execute_batch("ROLLBACK")?;
+            Err(StoreError::Full)
+        });
+        let results = writer.commit(&[insert(1, || Ok(())), ends, insert(2, || Ok(()))]);
+        assert!(results.iter().all(Result::is_err));
+        assert_eq!(sum(&writer), 0);
+        assert!(writer.commit(&[insert(3, || Ok(()))])[0].is_ok());
+        assert_eq!(sum(&writer), 3);
     }
 
     #[test]

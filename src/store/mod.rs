@@ -122,6 +122,8 @@ pub struct Store {
     low_space_ms: AtomicI64,
     /// When it was last tried in vain to cut off the WAL.
     uncut: Mutex<Option<Instant>>,
+    /// When the disk had plenty of room, and how much.
+    plenty: Mutex<Option<(Instant, open::Space)>>,
     /// The sequence numbers among which a crash may have left files, until they were looked for.
     leftovers: Mutex<Option<Range<i64>>>,
     outbox: Arc<Outbox>,
@@ -445,10 +447,11 @@ impl Store {
         self.check_space()?;
         let manifest = ManifestId(self.manifest_id()?);
         let upload = uploads::fresh(new, manifest, open::random_u64());
-        let create = move |conn: &rusqlite::Connection| undo(uploads::create(conn, bucket, upload));
+        let row = upload.clone();
+        let create = move |conn: &rusqlite::Connection| undo(uploads::create(conn, bucket, &row));
         let done = undone(self.writer.write_after(Vec::new(), Touched::Nothing, create));
         self.touch(bucket);
-        done
+        done.map(|done| done.map(|()| upload))
     }
 
     /// An unfinished upload.

@@ -193,6 +193,7 @@ impl Store {
             owners: super::owners::Owners::default(),
             reserving: Mutex::new(()),
             low_space_ms: AtomicI64::new(i64::MIN / 2),
+            plenty: Mutex::default(),
             uncut: Mutex::default(),
             leftovers: Mutex::new(leftovers),
             outbox: Arc::default(),

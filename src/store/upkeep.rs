@@ -5,6 +5,7 @@
 use super::db::{lock, open_writer};
 use super::error::{undo, undone};
 use super::fs::check_writable;
+use super::open::Space;
 use super::rows::Touched;
 use super::{Store, StoreError};
 use crate::limits::{CHECKPOINT_FRAMES, REPLICATED_CHECKPOINT_FRAMES, SQLITE_BUSY_MS};
@@ -22,6 +23,11 @@ const RETRY: Duration = Duration::from_secs(30);
 const CUT_FRAMES: u64 = 250;
 /// How long a WAL that could not be cut off is left as it is.
 const CUT_PAUSE: Duration = Duration::from_secs(5);
+/// How long a disk with plenty of room is not looked at again: it takes a system call that searches
+/// for a path.
+const PLENTY_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes over the floors that are plenty: more than is written in that time.
+const PLENTY_BYTES: u64 = 2 << 30;
 /// How often low space is noted, in milliseconds.
 const LOW_SPACE_MS: i64 = 1000;
 
@@ -147,7 +153,7 @@ impl Store {
 
     /// Removes garbage before its time, oldest first, until there is the room that `floor` picks.
     /// Whether there is.
-    fn make_room(&self, floor: impl Fn(super::open::Space) -> u64) -> Result<bool, StoreError> {
+    fn make_room(&self, floor: impl Fn(Space) -> u64) -> Result<bool, StoreError> {
         let collector = self.collector();
         let mut after = 0;
         loop {
@@ -180,7 +186,7 @@ impl Store {
         job: impl Fn(&rusqlite::Connection) -> super::Outcome<T> + Clone + Send + 'static,
     ) -> super::Outcome<T> {
         if self.signal.wal_frames() >= CUT_FRAMES {
-            let space = self.space()?;
+            let space = self.recent_space()?;
             if space.free < space.min_free {
                 report(self.cut_wal());
             }
@@ -210,9 +216,21 @@ impl Store {
         Ok(())
     }
 
+    /// The room on the disk; if there was plenty, as it was [`PLENTY_PAUSE`] ago at most.
+    fn recent_space(&self) -> Result<Space, StoreError> {
+        let known = *lock(&self.plenty);
+        if let Some((_, space)) = known.filter(|(since, _)| since.elapsed() < PLENTY_PAUSE) {
+            return Ok(space);
+        }
+        let (now, space) = (Instant::now(), self.space()?);
+        let plenty = space.free >= space.trash_floor.saturating_add(PLENTY_BYTES);
+        *lock(&self.plenty) = plenty.then_some((now, space));
+        Ok(space)
+    }
+
     /// Whether there is room for new bytes. Garbage goes first.
     pub(super) fn check_space(&self) -> Result<(), StoreError> {
-        let space = self.space()?;
+        let space = self.recent_space()?;
         if space.free >= space.trash_floor {
             return Ok(());
         }

@@ -27,8 +27,8 @@ fn manifest_of(upload_id: &str) -> Option<i64> {
 pub fn create(
     conn: &Connection,
     bucket: i64,
-    upload: Upload,
-) -> Result<Result<Upload, Refused>, StoreError> {
+    upload: &Upload,
+) -> Result<Result<(), Refused>, StoreError> {
     if let Err(refused) = buckets::home(conn, bucket)? {
         return Ok(Err(refused));
     }
@@ -56,7 +56,7 @@ pub fn create(
         codec::encode_seal(upload.extra.seal.as_ref()),
         upload.extra.acl,
     ])?;
-    Ok(Ok(upload))
+    Ok(Ok(()))
 }
 
 /// What a new upload is stored as.

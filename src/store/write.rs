@@ -75,12 +75,12 @@ impl Store {
         &self,
         files: Files,
         touched: Touched,
-        job: impl FnOnce(&Connection) -> Outcome<T> + Send + 'static,
+        job: impl Fn(&Connection) -> Outcome<T> + Send + 'static,
     ) -> Outcome<T> {
-        let result = self
-            .blobs
-            .folders_of(files.iter().map(|file| &file.pending))
-            .and_then(|folders| self.writer.write_after(folders, touched, |conn| undo(job(conn))));
+        let result =
+            self.blobs.folders_of(files.iter().map(|file| &file.pending)).and_then(|folders| {
+                self.writer.write_after(folders, touched, move |conn| undo(job(conn)))
+            });
         match &result {
             Ok(_) => files.into_iter().for_each(WrittenBlob::keep),
             Err(StoreError::Refused(_) | StoreError::Full | StoreError::Busy) => drop(files),

@@ -7,6 +7,7 @@ use crate::support::{Dir, Server, noise};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -349,4 +350,24 @@ fn the_commands_say_what_is_wrong() {
         start.elapsed() < Duration::from_secs(2) || child.try_wait().is_ok_and(|s| s.is_some())
     );
     assert!(child.wait().is_ok_and(|status| status.success()));
+}
+
+/// Without descriptors nothing is known of a file, so none is called lost.
+#[test]
+fn files_are_not_lost_for_want_of_descriptors() {
+    let server = Server::start();
+    let bucket = server.bucket("descriptors");
+    server.object("PUT", &bucket, "key").body("bytes").send().expect(200);
+    let verify = |limit: u32| {
+        let script = format!("ulimit -n {limit} && exec \"$0\" verify --deep");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_jog")]).env_clear();
+        let output = command.env("JOG_DATA_DIR", server.dir.path()).output().expect("a shell");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (good, bad): (Vec<_>, Vec<_>) = (4..32).map(verify).partition(|(good, _)| *good);
+    assert!(!good.is_empty(), "{bad:?}");
+    assert!(bad.iter().all(|(_, said)| !said.contains("lost")), "{bad:?}");
+    let file = |said: &str| said.contains("Too many open files") && said.contains("/objects/");
+    assert!(bad.iter().any(|(_, said)| file(said)), "{bad:?}");
 }

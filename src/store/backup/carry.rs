@@ -7,6 +7,7 @@ use super::super::{BlobId, StoreError};
 use super::{make_dirs, remove_flat};
 use crate::limits::{BACKUP_BATCH_BYTES, BACKUP_BATCH_FILES, BACKUP_BATCH_TIME, IO_BUFFER_BYTES};
 use crc_fast::{CrcAlgorithm, Digest};
+use rustix::io::Errno;
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
@@ -339,6 +340,12 @@ pub fn replace(
     Ok(true)
 }
 
+/// Whether this process lacks something (descriptors, memory), which says nothing about the file.
+fn is_own_lack(error: &io::Error) -> bool {
+    let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    lacks.iter().any(|lack| error.raw_os_error() == Some(lack.raw_os_error()))
+}
+
 /// Whether a file is there and, with `deep`, what its row says in every byte. Gives the bytes that
 /// were read.
 pub fn check(
@@ -355,6 +362,7 @@ pub fn check(
     let (meta, file) = match meta {
         Ok(both) => both,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Err(Damage::Missing)),
+        Err(e) if is_own_lack(&e) => return Err(StoreError::io("open", path, e)),
         Err(e) => return Ok(Err(Damage::Unreadable(e.to_string()))),
     };
     match (named.size, file) {
