@@ -131,19 +131,19 @@ impl Home {
 /// A bucket for a writer, or that it is gone.
 pub fn home(conn: &Connection, id: i64) -> Result<Result<Home, Refused>, StoreError> {
     let sql = "SELECT name, versioning, lock, quota FROM buckets WHERE id = ?1";
-    let found = conn
-        .prepare_cached(sql)?
-        .query_row([id], |row| {
-            Ok(Home {
-                id,
-                folder: row.get(0)?,
-                versioning: versioning(row.get(1)?),
-                lock: row.get(2)?,
-                quota: row.get(3)?,
-            })
-        })
-        .optional()?;
+    let found = conn.prepare_cached(sql)?.query_row([id], |row| decode_home(row, id)).optional()?;
     Ok(found.ok_or(Refused::NoSuchBucket))
+}
+
+/// The columns name, versioning, lock and quota of a bucket, in this order.
+pub fn decode_home(row: &Row<'_>, id: i64) -> rusqlite::Result<Home> {
+    Ok(Home {
+        id,
+        folder: row.get(0)?,
+        versioning: versioning(row.get(1)?),
+        lock: row.get(2)?,
+        quota: row.get(3)?,
+    })
 }
 
 /// What a bucket holds.

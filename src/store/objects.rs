@@ -114,18 +114,42 @@ fn before(conn: &Connection, bucket: i64, key: &ObjectKey) -> Result<Option<Befo
          FROM objects WHERE bucket = ?1 AND key = ?2",
     )?;
     let mut rows = statement.query(params![bucket, key.as_bytes()])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    Ok(Some(Before {
-        version: row.get(0)?,
-        null: row.get(6)?,
-        modified_ms: row.get(2)?,
-        etag: ETag::from_text(row.get_ref(3)?.as_str().unwrap_or_default()),
+    rows.next()?.map(|row| decode_before(row, 0)).transpose()
+}
+
+fn decode_before(row: &Row<'_>, at: usize) -> Result<Before, StoreError> {
+    Ok(Before {
+        version: row.get(at)?,
+        null: row.get(at + 6)?,
+        modified_ms: row.get(at + 2)?,
+        etag: ETag::from_text(row.get_ref(at + 3)?.as_str().unwrap_or_default()),
         content: Content {
-            size: row.get::<_, i64>(1)? as u64,
-            data: codec::decode_data(row.get(4)?, row.get(5)?),
-            lock: codec::lock(row, 7)?,
+            size: row.get::<_, i64>(at + 1)? as u64,
+            data: codec::decode_data(row.get(at + 4)?, row.get(at + 5)?),
+            lock: codec::lock(row, at + 7)?,
         },
-    }))
+    })
+}
+
+/// What is at a key, and its bucket, with one statement: each write begins with it.
+fn home_and_before(
+    conn: &Connection,
+    bucket: i64,
+    key: &ObjectKey,
+) -> Result<Result<(Home, Option<Before>), Refused>, StoreError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT b.name, b.versioning, b.lock, b.quota, o.version, o.size, o.modified_ms, o.etag,
+             o.blob, o.manifest, o.null_version, o.retention, o.retain_until_ms, o.legal_hold
+         FROM buckets b LEFT JOIN objects o ON o.bucket = b.id AND o.key = ?2 WHERE b.id = ?1",
+    )?;
+    let mut rows = statement.query(params![bucket, key.as_bytes()])?;
+    let Some(row) = rows.next()? else { return Ok(Err(Refused::NoSuchBucket)) };
+    let home = buckets::decode_home(row, bucket)?;
+    let before = match row.get::<_, Option<i64>>(4)? {
+        Some(_) => Some(decode_before(row, 4)?),
+        None => None,
+    };
+    Ok(Ok((home, before)))
 }
 
 fn check(if_: &Precondition, before: Option<&Before>) -> Result<(), Refused> {
@@ -278,11 +302,10 @@ pub fn put_adding(
     if_: &Precondition,
     mut usage: Usage,
 ) -> Result<Result<Stored, Refused>, StoreError> {
-    let home = match buckets::home(conn, bucket)? {
-        Ok(home) => home,
+    let (home, before) = match home_and_before(conn, bucket, &new.key)? {
+        Ok(both) => both,
         Err(refused) => return Ok(Err(refused)),
     };
-    let before = before(conn, bucket, &new.key)?;
     if let Err(refused) = check(if_, before.as_ref()) {
         return Ok(Err(refused));
     }
@@ -340,23 +363,24 @@ pub fn delete(
     key: &ObjectKey,
     delete: &Delete,
 ) -> Result<Result<Deleted, Refused>, StoreError> {
-    let home = match buckets::home(conn, bucket)? {
-        Ok(home) => home,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    match delete.version {
-        Some(id) => versions::remove(conn, &home, key, id, delete),
-        None => delete_key(conn, &home, key, &delete.if_),
+    let Some(id) = delete.version else { return delete_key(conn, bucket, key, &delete.if_) };
+    match buckets::home(conn, bucket)? {
+        Ok(home) => versions::remove(conn, &home, key, id, delete),
+        Err(refused) => Ok(Err(refused)),
     }
 }
 
 fn delete_key(
     conn: &Connection,
-    home: &Home,
+    bucket: i64,
     key: &ObjectKey,
     if_: &Precondition,
 ) -> Result<Result<Deleted, Refused>, StoreError> {
-    let before = before(conn, home.id, key)?;
+    let (home, before) = match home_and_before(conn, bucket, key)? {
+        Ok(both) => both,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let home = &home;
     let versioned = home.versioning != Versioning::Unversioned;
     let marker = match versioned && before.is_none() && !if_.is_empty() {
         true => versions::current_marker(conn, home.id, key)?,
