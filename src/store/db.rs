@@ -496,5 +496,4 @@ fn run_one(conn: &Connection, work: &Work) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
-#[path = "db_tests.rs"]
 mod tests;
