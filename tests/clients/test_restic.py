@@ -38,7 +38,7 @@ def restored(restic, snapshot: str, source: Path, target: Path) -> dict[str, byt
 def test_backups_from_init_to_prune(restic, tmp_path):
     restic("init")
     source = tmp_path / "source"
-    first = {**odd_files(), "big": payload(24 * MIB, "restic")}
+    first = {**odd_files(), "big": payload(40 * MIB, "restic")}
     write_tree(source, first)
     restic("backup", source)
 
@@ -53,7 +53,8 @@ def test_backups_from_init_to_prune(restic, tmp_path):
     second.pop("plain.txt")
     added = [json.loads(line) for line in restic("backup", "--json", source).splitlines()][-1]
     assert (added["files_new"], added["files_changed"]) == (1, 1)
-    assert added["data_added"] < 15 * MIB  # the rest was there already
+    # The new file, and the pieces around the change, of up to 8 MiB each and cut by chance.
+    assert added["data_added"] < 30 * MIB
 
     restic("check", "--read-data")
     old, new = snapshots(restic)
